@@ -1,0 +1,110 @@
+"""What a job is: frozen data read from a job file (SEMANTICS sections 1 to 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from wfengine.states import RunIf
+
+
+class Dependency(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An upstream task; ``outcome`` names the arm when the upstream is a condition."""
+
+    task_key: str
+    #: ``"true"`` or ``"false"``; None when the upstream is no condition.
+    outcome: str | None = None
+
+
+class Expectation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """A statement about a table, checked after the attempt's writes (SEMANTICS section 10)."""
+
+    name: str
+    table: str = ""
+    #: SQL predicate that every row of ``table`` must satisfy; null counts as not satisfied.
+    where: str = ""
+    #: SQL query that must return no row; instead of ``table`` and ``where``.
+    query: str = ""
+    on_fail: str = "fail"
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One node of a job's graph."""
+
+    task_key: str
+    #: Name of the layer plugin: ``notebook`` for ``notebook_task``.
+    kind: str
+    #: The ``<kind>_task`` mapping as written, references not yet filled in.
+    config: dict[str, Any] = {}
+    depends_on: tuple[Dependency, ...] = ()
+    run_if: RunIf = RunIf.ALL_SUCCESS
+    disabled: bool = False
+    #: Seconds an attempt may take; 0 for no limit.
+    timeout_seconds: int = 0
+    #: Further attempts after the first; -1 for no limit.
+    max_retries: int = 0
+    #: From the start of the failed attempt to the start of the next.
+    min_retry_interval_millis: int = 0
+    retry_on_timeout: bool = False
+    description: str = ""
+    expect: tuple[Expectation, ...] = ()
+    #: Notification fields as written; notifier plugins read them.
+    email_notifications: dict[str, Any] = {}
+    webhook_notifications: dict[str, Any] = {}
+    notification_settings: dict[str, Any] = {}
+    health: dict[str, Any] = {}
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """Keys of the tasks this one waits for."""
+        return tuple(dependency.task_key for dependency in self.depends_on)
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A job parameter and its default, both text."""
+
+    name: str
+    default: str = ""
+
+
+class Schedule(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """When a job is due; exactly one of the two expressions is set."""
+
+    quartz_cron_expression: str = ""
+    #: Five-field Unix cron expression.
+    cron: str = ""
+    timezone_id: str = "UTC"
+    pause_status: str = "UNPAUSED"
+
+
+class Job(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A whole job as read from one file."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    #: Seconds the whole run may take; 0 for no limit.
+    timeout_seconds: int = 0
+    max_concurrent_runs: int = 1
+    queue_enabled: bool = False
+    schedule: Schedule | None = None
+    #: ``trigger`` and ``continuous`` mappings as written, checked for their shape.
+    trigger: dict[str, Any] = {}
+    continuous: dict[str, Any] = {}
+    email_notifications: dict[str, Any] = {}
+    webhook_notifications: dict[str, Any] = {}
+    notification_settings: dict[str, Any] = {}
+    health: dict[str, Any] = {}
+    #: Absolute path of the file; relative paths in the job start from its folder.
+    path: str = ""
+    #: Databricks fields that were accepted and have no effect here, each as ``tasks[0].libraries``.
+    ignored: tuple[str, ...] = ()
+
+    def task(self, key: str) -> Task:
+        """Return the task of that key; KeyError when there is none."""
+        for task in self.tasks:
+            if task.task_key == key:
+                return task
+        raise KeyError(key)

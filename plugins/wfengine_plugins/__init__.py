@@ -1,0 +1,1 @@
+"""The event plugins that come with wfengine."""
