@@ -82,7 +82,7 @@ class LockedError(WfengineError):
 
 
 class TaskFailed(WfengineError):  # noqa: N818 - reads as a statement where layers raise it
-    """Raise this in a layer to fail the attempt with a message and no traceback: the user's data or code is at fault."""
+    """Raise this in a layer to fail the attempt with a message and no traceback: the user's data or code is wrong."""
 
     exit_code = 1
 
@@ -112,11 +112,12 @@ def listed(names: Sequence[str], limit: int = 3) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Write ``did you mean 'bronze'?`` when one of ``known`` looks like ``word``, else nothing."""
+    """Write ``did you mean 'bronze'?`` when one of ``known`` looks like ``word`` in any case, else nothing."""
     from difflib import get_close_matches  # only needed once something is wrong
 
-    close = get_close_matches(word, list(known), n=1)
-    return f"did you mean {shown(close[0])!r}?" if close else ""
+    folded = {name.casefold(): name for name in known}
+    close = get_close_matches(word[:200].casefold(), folded, n=1)
+    return f"did you mean {shown(folded[close[0]])!r}?" if close else ""
 
 
 def relative(path: Path, base: Path) -> str:
