@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
@@ -20,12 +20,31 @@ def _printable(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDic
 
 def configure(form: str = "console", stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Send the log to ``stream`` (default: standard error) as ``console`` lines for people or as ``json`` lines."""
-    stream = stream or sys.stderr
+    structlog.configure(**_settings(form, stream or sys.stderr, level), cache_logger_on_first_use=False)
+
+
+def get(**bound: object) -> FilteringBoundLogger:
+    """Return a logger that says ``bound`` with every line.
+
+    A program that has configured structlog itself gets the lines its own way; in one that has not, only warnings are
+    shown, on standard error.
+    """
+    logger: FilteringBoundLogger
+    if structlog.is_configured():
+        logger = structlog.get_logger(**bound)
+    else:
+        quiet = _settings("console", sys.stderr, logging.WARNING)
+        factory = quiet.pop("logger_factory")
+        logger = structlog.wrap_logger(factory(), **quiet).bind(**bound)
+    return logger
+
+
+def _settings(form: str, stream: TextIO, level: int) -> dict[str, Any]:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
-    structlog.configure(
-        processors=[
+    return {
+        "processors": [
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -33,13 +52,6 @@ def configure(form: str = "console", stream: TextIO | None = None, level: int = 
             _printable,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=False,
-    )
-
-
-def get(**bound: object) -> FilteringBoundLogger:
-    """Return a logger that says ``bound`` with every line."""
-    logger: FilteringBoundLogger = structlog.get_logger(**bound)
-    return logger
+        "wrapper_class": structlog.make_filtering_bound_logger(level),
+        "logger_factory": structlog.WriteLoggerFactory(file=stream),
+    }
