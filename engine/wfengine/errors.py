@@ -49,6 +49,17 @@ class UsageError(WfengineError):
     """Call the command or the function differently, as the message says."""
 
 
+class ScheduleError(WfengineError):
+    """Mend the field of the schedule that the message names.
+
+    ``value`` is the field's value, for the command line; empty when the message quotes the part that is wrong.
+    """
+
+    def __init__(self, field: str, message: str, hint: str = "", *, value: str = "") -> None:
+        self.field, self.message, self.hint = field, message, hint
+        super().__init__(f"{field}{f' {value!r}' if value else ''}: {message}" + (f" ({hint})" if hint else ""))
+
+
 class BadReferenceError(WfengineError):
     """Mend the ``{{...}}`` reference that the message quotes (SEMANTICS section 5)."""
 

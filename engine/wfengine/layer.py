@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from wfengine.errors import TaskFailed
-from wfengine.runs import Facts
+from wfengine.runs import Facts, TaskIdentity
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -18,24 +18,9 @@ if TYPE_CHECKING:
 
     from wfengine.spark.tables import Tables
 
+__all__ = ["Layer", "TaskContext", "TaskIdentity", "TaskResult"]
+
 C = TypeVar("C", bound=msgspec.Struct)
-
-
-class TaskIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Which attempt of which task of which run this is."""
-
-    job_id: int
-    job_name: str
-    #: The run; the same for all its tasks, attempts and repairs.
-    run_id: int
-    task_key: str
-    #: This attempt's own id, unique over the home.
-    task_run_id: int
-    #: 0 for the first attempt.
-    attempt_number: int = 0
-    repair_count: int = 0
-    #: Epoch milliseconds of the due tick, or of the request for a run started by hand.
-    trigger_time: int = 0
 
 
 class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +111,8 @@ class TaskContext(Generic[C]):
         if any(path.is_relative_to(folder.resolve()) for folder in (self.root, *self.allowed)):
             return path
         raise TaskFailed(
-            f"{path} lies outside the project {self.root}; give its folder on the command line, as a parameter or with --root"
+            f"{path} lies outside the project {self.root}; "
+            "give its folder on the command line, as a parameter or with --root"
         )
 
     def set_value(self, key: str, value: Any) -> None:

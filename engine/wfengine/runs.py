@@ -9,6 +9,23 @@ import msgspec
 from wfengine.states import LifeCycle, Result, Trigger
 
 
+class TaskIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which attempt of which task of which run this is."""
+
+    job_id: int
+    job_name: str
+    #: The run; the same for all its tasks, attempts and repairs.
+    run_id: int
+    task_key: str
+    #: This attempt's own id, unique over the home.
+    task_run_id: int
+    #: 0 for the first attempt.
+    attempt_number: int = 0
+    repair_count: int = 0
+    #: Epoch milliseconds of the due tick, or of the request for a run started by hand.
+    trigger_time: int = 0
+
+
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Why an attempt failed, for people."""
 

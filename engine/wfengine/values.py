@@ -16,6 +16,7 @@ import msgspec
 from wfengine.clock import iso, to_utc
 from wfengine.errors import BadReferenceError, UsageError, did_you_mean, listed, shown
 from wfengine.jobs import Job
+from wfengine.states import Trigger
 
 
 class UpstreamScope(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,3 +287,22 @@ def parameters_of_run(job: Job, given: Mapping[str, str], scope: Scope) -> dict[
         parameter.name: given[parameter.name] if parameter.name in given else fill(parameter.default, scope)
         for parameter in job.parameters
     }
+
+
+def parameters_by_ids(
+    job: Job, given: Mapping[str, str], trigger: Trigger, *, trigger_time: int, start_time: int
+) -> Callable[[int, int], dict[str, str]]:
+    """Return ``parameters_of_run`` as a function of the job's and the run's id, which exist once the run is stored."""
+
+    def parameters(job_id: int, run_id: int) -> dict[str, str]:
+        scope = Scope(
+            job_id=job_id,
+            job_name=job.name,
+            run_id=run_id,
+            start_time=start_time,
+            trigger_type=trigger.value.lower(),
+            trigger_time=trigger_time,
+        )
+        return parameters_of_run(job, given, scope)
+
+    return parameters
