@@ -1,0 +1,1 @@
+"""One place for everything that differs between Spark engines."""
