@@ -76,6 +76,8 @@ class Schedule(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cron: str = ""
     timezone_id: str = "UTC"
     pause_status: str = "UNPAUSED"
+    #: What becomes of ticks missed in a downtime: ``latest`` (the newest runs), ``all`` (at most 100) or ``none``.
+    catch_up: str = "latest"
 
 
 class Job(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -281,8 +281,8 @@ def test_a_unix_cron_expression_is_read(given):
 @pytest.mark.parametrize(
     ("lines", "field", "message"),
     [
-        ("schedule: {cron: 0 0 6 * * ?}", "schedule.cron", "should have 5 fields, has 6 (quartz_cron_expression takes that many)"),
-        ("schedule: {quartz_cron_expression: 0 6 * * *}", "schedule.quartz_cron_expression", "should have 6 or 7 fields, has 5 (cron takes that many)"),
+        ("schedule: {cron: 0 0 6 * * ?}", "schedule.cron", "should have 5 fields, has 6 (Quartz has 6 fields: use schedule.quartz_cron_expression)"),
+        ("schedule: {quartz_cron_expression: 0 6 * * *}", "schedule.quartz_cron_expression", "should have 6 or 7 fields, has 5 (Unix cron has 5 fields: use schedule.cron)"),
         ("schedule: {cron: 0 6 * * *, quartz_cron_expression: 0 0 6 * * ?}", "schedule", "should have exactly one of quartz_cron_expression, cron, not quartz_cron_expression and cron"),
         ("schedule: {timezone_id: UTC}", "schedule", "should have exactly one of quartz_cron_expression, cron"),
         ("schedule: {cron: 0 6 * * *, timezone_id: Europe/Roma}", "schedule.timezone_id", "is not a time zone of the IANA list (did you mean 'Europe/Rome'?)"),
@@ -526,7 +526,8 @@ def test_a_layer_whose_check_breaks_hides_no_other_fault(faults):
     [
         ("- a\n", "", "should be a mapping with `name` and `tasks`"),
         ("just text\n", "", "should be a mapping with `name` and `tasks`"),
-        ("bundle: {name: x}\n", "bundle", "bundles are not supported yet (give the file of one job)"),
+        ("bundle: {name: x}\n", "", "holds no job (write it below resources.jobs)"),
+        ("resources: {jobs: {}}\n", "", "is only a part of a bundle (give the bundle's databricks.yml, and the job with --job)"),
         ("name: x\ntasks: []\n", "tasks", "should not be empty"),
         ("name: x\ntasks: {}\n", "tasks", "should be a list, not a mapping"),
         ("name: x\ntasks: [a]\n", "tasks[0]", "should be a mapping"),

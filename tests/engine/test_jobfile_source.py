@@ -14,7 +14,7 @@ from wfengine.jobfile.nodes import Map, Scalar, Seq, natural
 
 
 def parsed(text):
-    node, faults = source.parse(text, "job.yml", {})
+    node, faults = source.parse(text, "job.yml")
     assert faults == []
     return node
 
@@ -22,7 +22,7 @@ def parsed(text):
 def refused(text):
     """Return the faults of a text, whether they stopped the reading or not."""
     try:
-        return source.parse(text, "job.yml", {})[1]
+        return source.parse(text, "job.yml")[1]
     except JobFileError as error:
         return error.faults
 
@@ -179,12 +179,6 @@ def test_a_backslash_before_a_pair_of_json_escapes_stays():
     assert plain(parsed(json.dumps(value))) == value
 
 
-def test_variables_are_filled_and_unknown_ones_are_faults():
-    node, faults = source.parse("a: ${var.n}\nb: '${var.n}'\nc: ${var.m}\nd: ${HOME}\n", "job.yml", {"n": "5"})
-    assert plain(node) == {"a": 5, "b": "5", "c": "${var.m}", "d": "${HOME}"}
-    assert [(fault.line, fault.message) for fault in faults] == [(3, "the variable 'm' has no value")]
-
-
 def written(tmp_path, data):
     path = tmp_path / "job.yml"
     path.write_bytes(data)
@@ -192,7 +186,7 @@ def written(tmp_path, data):
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path):
-    node, _ = source.load(written(tmp_path, b"\xef\xbb\xbfa: 1\r\nb: 2\r\n"), {})
+    node, _ = source.load(written(tmp_path, b"\xef\xbb\xbfa: 1\r\nb: 2\r\n"))
     assert plain(node) == {"a": 1, "b": 2}
     assert isinstance(node.get("a"), Scalar)
 
@@ -200,21 +194,21 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
 @pytest.mark.parametrize("data", [b"a: 1\nb: \xff\n", "a: 1\n".encode("utf-16")])
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path, data):
     with pytest.raises(JobFileError, match="is not UTF-8 text"):
-        source.load(written(tmp_path, data), {})
+        source.load(written(tmp_path, data))
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path):
     with pytest.raises(JobFileError, match="larger than 32 MiB"):
-        source.load(written(tmp_path, b"#" * (source.MAX_BYTES + 1)), {})
+        source.load(written(tmp_path, b"#" * (source.MAX_BYTES + 1)))
 
 
 def test_a_missing_file_a_folder_and_a_device_are_refused_with_their_path(tmp_path):
     for path, message in [(tmp_path / "no.yml", "no such file"), (tmp_path, "not a regular file")]:
         with pytest.raises(JobFileError, match=message) as caught:
-            source.load(path, {})
+            source.load(path)
         assert caught.value.faults[0].path == str(path)
     with pytest.raises(JobFileError, match="not a regular file"):
-        source.load(type(tmp_path)("/dev/zero"), {})
+        source.load(type(tmp_path)("/dev/zero"))
 
 
 def test_a_file_that_may_not_be_read_is_refused_in_words(tmp_path, monkeypatch):
@@ -224,7 +218,7 @@ def test_a_file_that_may_not_be_read_is_refused_in_words(tmp_path, monkeypatch):
     path = written(tmp_path, b"a: 1\n")
     monkeypatch.setattr(type(path), "open", denied)
     with pytest.raises(JobFileError, match="cannot be read: Permission denied"):
-        source.load(path, {})
+        source.load(path)
 
 
 def test_the_pure_python_loader_reads_the_same(monkeypatch):
@@ -236,12 +230,8 @@ def test_the_pure_python_loader_reads_the_same(monkeypatch):
         "[" * 300,
         "a: !x 1\n",
     ]
-    fast = [
-        (refused(text), plain(source.parse(text, "job.yml", {})[0]) if "[[" not in text else None) for text in texts
-    ]
+    fast = [(refused(text), plain(source.parse(text, "job.yml")[0]) if "[[" not in text else None) for text in texts]
     monkeypatch.setattr(source, "_LOADER", yaml.SafeLoader)
-    slow = [
-        (refused(text), plain(source.parse(text, "job.yml", {})[0]) if "[[" not in text else None) for text in texts
-    ]
+    slow = [(refused(text), plain(source.parse(text, "job.yml")[0]) if "[[" not in text else None) for text in texts]
     assert slow == fast
     assert fast[1][1] == {"a": "😀", "b": 1}

@@ -39,6 +39,8 @@ class Checker:
     def __init__(self, path: str) -> None:
         self.path = path
         self.faults: list[Fault] = []
+        #: What is right on Databricks and cannot run here.
+        self.unsupported: list[Fault] = []
         #: Fields that are accepted and have no effect here, with the places of their keys.
         self.ignored: list[tuple[str, Scalar]] = []
         #: Set when a reference stands where no text may stand, so that its value is known in a run only.
@@ -47,18 +49,23 @@ class Checker:
 
     def fault(self, node: Node, field: str, message: str, hint: str = "", value: str | None = None) -> None:
         """Note one fault at the place of ``node``; ``value`` None shows the scalar itself."""
+        self.faults.append(self._fault(node, field, message, hint, value))
+
+    def refuse(self, node: Node, field: str, message: str) -> None:
+        """Note at the place of ``node`` what Databricks runs and this engine does not."""
+        self.unsupported.append(self._fault(node, field, message))
+
+    def _fault(self, node: Node, field: str, message: str, hint: str = "", value: str | None = None) -> Fault:
         if value is None:
             value = node.text if isinstance(node, Scalar) else ""
-        self.faults.append(
-            Fault(
-                path=self.path,
-                line=node.line,
-                column=node.column,
-                field=shown(field, 200),
-                value=shown(value),
-                message=shown(message, _LONGEST),
-                hint=shown(hint, _LONGEST),
-            )
+        return Fault(
+            path=node.file or self.path,
+            line=node.line,
+            column=node.column,
+            field=shown(field, 200),
+            value=shown(value),
+            message=shown(message, _LONGEST),
+            hint=shown(hint, _LONGEST),
         )
 
     def suggest(self, word: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -127,7 +134,7 @@ class Checker:
         known = [*fields_of(want.cls), *others]
         reason = databricks.REFUSED.get(want.cls, {}).get(place.text)
         if reason:
-            self.fault(place, name, reason)
+            self.refuse(place, name, reason)
         else:
             few = f"known are {', '.join(sorted(known))}" if 0 < len(known) < _FEW else ""
             self.fault(place, name, "is not a known field", self.suggest(place.text, known, few))

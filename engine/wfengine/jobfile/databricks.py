@@ -41,6 +41,15 @@ CONFIG_IGNORED = {
     "sql": frozenset({"warehouse_id"}),
 }
 
+#: Fields that hold a path, by kind of task and steps below it: in a bundle it starts at the file it is written in.
+PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "notebook": (("notebook_path",),),
+    "spark_python": (("python_file",),),
+    "sql": (("file", "path"),),
+    "dbt": (("project_directory",),),
+    "bronze": (("source",),),
+}
+
 #: Layers that ship with the engine, for the message when one is not there.
 BUILT_IN = ("bronze", "silver", "gold", "notebook", "spark_python", "python_wheel", "sql", "python", "shell")
 

@@ -41,7 +41,7 @@ def choose(checker: Checker, node: Map, field: str, layers: Mapping[str, type[La
     place = node.entries[keys[0]][0]
     name = f"{field}.{keys[0]}"
     if kind in databricks.UNSUPPORTED:
-        checker.fault(place, name, databricks.UNSUPPORTED[kind])
+        checker.refuse(place, name, databricks.UNSUPPORTED[kind])
     else:
         hint = checker.suggest(
             kind, (*layers, *databricks.BUILT_IN), f"loaded are {', '.join(sorted(layers)) or 'none'}"

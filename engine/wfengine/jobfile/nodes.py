@@ -26,6 +26,8 @@ class Scalar(msgspec.Struct, frozen=True, gc=False):
     plain: bool
     line: int
     column: int
+    #: The file it is written in, as faults name it; empty for what no file says.
+    file: str = ""
 
 
 class Seq(msgspec.Struct):
@@ -34,6 +36,7 @@ class Seq(msgspec.Struct):
     items: list[Node]
     line: int
     column: int
+    file: str = ""
 
 
 class Map(msgspec.Struct):
@@ -42,6 +45,7 @@ class Map(msgspec.Struct):
     entries: dict[str, tuple[Scalar, Node]]
     line: int
     column: int
+    file: str = ""
 
     def get(self, key: str) -> Node | None:
         """Return the value of ``key``; None when it is not there."""

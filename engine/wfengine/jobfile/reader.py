@@ -1,97 +1,58 @@
-"""Read one job file into a job, or say everything that is wrong with it."""
+"""Read the mapping that describes a job into its fields, or say everything that is wrong with it."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from wfengine.errors import Fault, JobFileError, shown
-from wfengine.jobfile import cross, databricks, kinds, source, timing
+from wfengine.errors import shown
+from wfengine.jobfile import cross, databricks, kinds, timing
 from wfengine.jobfile.check import Checker
 from wfengine.jobfile.cross import TaskEntry
 from wfengine.jobfile.nodes import Map, Node, Scalar, Seq
 from wfengine.jobfile.shapes import JobShape, TaskShape
 from wfengine.jobfile.typeinfo import spec
-from wfengine.jobs import Job
 from wfengine.layer import Layer
 
-#: A file with one of these at its top is a bundle.
-_BUNDLE = ("bundle", "resources", "targets")
 
-
-class JobFile(msgspec.Struct, frozen=True):
-    """A job and what is worth saying about its file although nothing is wrong."""
-
-    job: Job
-    warnings: tuple[Fault, ...] = ()
-
-
-def read(
-    path: Path, layers: Mapping[str, type[Layer[Any]]], *, root: Path, variables: Mapping[str, str] | None = None
-) -> JobFile:
-    """Read and check the job file at ``path``; ``layers`` are the kinds of task there are, by name.
-
-    ``variables`` are the values for ``${var.name}`` in the file. A file outside the project ``root`` gets a warning,
-    for its relative paths will be refused when it runs.
-    Raises JobFileError with every fault that could be found, in the order of the file.
-    """
-    with _collector_off():
-        node, faults = source.load(path, variables or {})
-        checker = Checker(str(path))
-        checker.faults.extend(faults)
-        job = _Reader(checker, layers, path).job(node)
-    if checker.faults:
-        raise JobFileError(sorted(checker.faults, key=lambda fault: (fault.line, fault.column)))
-    return JobFile(msgspec.convert(job, Job), (*_outside(path, root), *_no_effect(checker)))
-
-
-class _Reader:
-    """Reads the job in one file."""
+class JobReader:
+    """Reads one job; the faults are noted in its checker."""
 
     def __init__(self, checker: Checker, layers: Mapping[str, type[Layer[Any]]], path: Path) -> None:
         self.checker = checker
         self.layers = layers
         self.path = path.resolve()
+        #: The tasks, as far as they could be read.
+        self.entries: list[TaskEntry] = []
 
-    def job(self, top: Node) -> dict[str, Any]:
-        """Check the whole file and return the fields of its `Job`; they are of use when no fault was noted."""
-        node = self._settings(top)
-        if node is None:
-            return {}
+    def job(self, node: Map) -> dict[str, Any]:
+        """Check the whole job and return the fields of its `Job`; they are of use when no fault was noted."""
         plain = self.checker.fields(node, spec(JobShape), "")
         queue = plain.pop("queue", None) or {}
         self._name(node)
         timing.check(self.checker, node)
         parameters = self._parameters(node, plain.pop("parameters", []))
         listed = node.get("tasks")
-        entries = [
+        self.entries = [
             entry
             for index, item in enumerate(listed.items if isinstance(listed, Seq) else ())
             if (entry := self._task(item, f"tasks[{index}]"))
         ]
-        cross.check(self.checker, entries, [parameter["name"] for parameter in parameters])
+        cross.check(self.checker, self.entries, [parameter["name"] for parameter in parameters])
         return {
             **plain,
-            "tasks": [{**entry.plain, "kind": entry.kind, "config": entry.config} for entry in entries],
+            "tasks": [{**entry.plain, "kind": entry.kind, "config": entry.config} for entry in self.entries],
             "parameters": parameters,
             "queue_enabled": queue.get("enabled", False),
             "path": str(self.path),
             "ignored": [name for name, _ in self.checker.ignored],
         }
 
-    def _settings(self, top: Node) -> Map | None:
+    def settings(self, top: Node) -> Map | None:
         """Return the mapping that describes the job, which ``databricks jobs get`` wraps in ``settings``."""
         if not isinstance(top, Map):
             self.checker.fault(top, "", "should be a mapping with `name` and `tasks`", value="")
-            return None
-        if any(key in top.entries for key in _BUNDLE):
-            place = next(top.entries[key][0] for key in _BUNDLE if key in top.entries)
-            self.checker.fault(place, place.text, "bundles are not supported yet", "give the file of one job")
             return None
         inner = top.get("settings")
         if not isinstance(inner, Map):
@@ -133,7 +94,7 @@ class _Reader:
         common = node
         if isinstance(node, Map):
             entries = {key: entry for key, entry in node.entries.items() if not key.endswith(kinds.SUFFIX)}
-            common = Map(entries, node.line, node.column)
+            common = Map(entries, node.line, node.column, node.file)
         others = [name + kinds.SUFFIX for name in self.layers]
         plain = self.checker.fields(common, spec(TaskShape), field, others=others)
         if not isinstance(node, Map):
@@ -158,42 +119,3 @@ class _Reader:
                 self.checker.fault(item, name, "should have either `query`, or `table` with `where`")
             elif isinstance(item, Map) and ("table" in item.entries) != ("where" in item.entries):
                 self.checker.fault(item, f"{field}.expect[{index}]", "should have both `table` and `where`")
-
-
-def _no_effect(checker: Checker) -> list[Fault]:
-    """Say once which fields have no effect, with the place of the first."""
-    if not checker.ignored:
-        return []
-    places: dict[str, list[str]] = {}
-    for field, place in checker.ignored:
-        places.setdefault(place.text, []).append(field)
-    names = [name if len(fields) == 1 else f"{name} ({len(fields)} times)" for name, fields in places.items()]
-    field, first = checker.ignored[0]
-    return [
-        Fault(
-            path=checker.path,
-            line=first.line,
-            column=first.column,
-            field=field,
-            message=f"these fields of Databricks have no effect here: {', '.join(names)}",
-        )
-    ]
-
-
-def _outside(path: Path, root: Path) -> list[Fault]:
-    if path.resolve().is_relative_to(root.resolve()):
-        return []
-    message = f"lies outside the project {root}, so its relative paths will be refused"
-    return [Fault(path=str(path), message=message, hint="choose another project with --root")]
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """Keep the garbage collector from walking over the growing tree again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -60,6 +60,7 @@ class ScheduleShape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     cron: str = ""
     timezone_id: str = "UTC"
     pause_status: Pause = "UNPAUSED"
+    catch_up: Literal["latest", "all", "none"] = "latest"
 
 
 class PeriodicShape(msgspec.Struct, forbid_unknown_fields=True):
@@ -219,7 +220,7 @@ class JobShape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     queue: Annotated[QueueShape | None, about("`enabled: true` lets runs over that limit wait")] = None
     schedule: Annotated[
         ScheduleShape | None,
-        about("`quartz_cron_expression` (6 or 7 fields) or `cron` (5 fields), with `timezone_id` and `pause_status`"),
+        about("`quartz_cron_expression` (6 or 7 fields) or `cron` (5), with `timezone_id`, `pause_status`, `catch_up`"),
     ] = None
     trigger: Annotated[
         TriggerShape | None, about("One of `periodic`, `file_arrival`, `table_update`, with `pause_status`")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-from wfengine.errors import Fault, JobFileError, did_you_mean, shown
+from wfengine.errors import Fault, JobFileError, shown
 from wfengine.jobfile.nodes import Map, Node, Scalar, Seq
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -21,14 +20,11 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 #: JSON writes characters beyond 16 bits as a pair of escapes, which YAML does not know.
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-_VARIABLE = re.compile(r"\$\{var\.([A-Za-z0-9_-]+)\}")
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load(path: Path, variables: Mapping[str, str]) -> tuple[Node, list[Fault]]:
+def load(path: Path) -> tuple[Node, list[Fault]]:
     """Read the file at ``path`` (YAML or JSON) and return its value with the faults that did not stop the reading.
-
-    ``variables`` are the values for ``${var.name}``.
 
     Raises JobFileError when the file cannot be read or not be understood at all.
     """
@@ -47,10 +43,10 @@ def load(path: Path, variables: Mapping[str, str]) -> tuple[Node, list[Fault]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _stop(str(path), "is not UTF-8 text", line, 1, "save it as UTF-8") from None
-    return parse(text, str(path), variables)
+    return parse(text, str(path))
 
 
-def parse(text: str, path: str, variables: Mapping[str, str]) -> tuple[Node, list[Fault]]:
+def parse(text: str, path: str) -> tuple[Node, list[Fault]]:
     """Read YAML or JSON text; ``path`` is named in the faults. Returns and raises as `load` does."""
     bad = _FORBIDDEN.search(text)
     if bad:
@@ -59,7 +55,7 @@ def parse(text: str, path: str, variables: Mapping[str, str]) -> tuple[Node, lis
     start = len(text) - len(text.lstrip())
     if text.startswith(("{", "["), start):  # JSON: tabs may stand before it, and escapes come in pairs
         text = text[:start].replace("\t", " ") + _PAIR.sub(_joined, text[start:])
-    builder = _Builder(path, variables)
+    builder = _Builder(path)
     loader = _LOADER(text)
     try:
         while (event := loader.get_event()) is not None:
@@ -94,9 +90,8 @@ class _Open:
 class _Builder:
     """Builds nodes from the parser's events without recursion."""
 
-    def __init__(self, path: str, variables: Mapping[str, str]) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        self.variables = variables
         self.faults: list[Fault] = []
         self.root: Node | None = None
         self._stack: list[_Open] = []
@@ -127,9 +122,7 @@ class _Builder:
 
     def _scalar(self, event: Any) -> None:
         mark = event.start_mark
-        node = Scalar(event.value, not event.style, mark.line + 1, mark.column + 1)
-        if "${var." in event.value:
-            node = self._filled(node)
+        node = Scalar(event.value, not event.style, mark.line + 1, mark.column + 1, self.path)
         self._refuse_tag(event)
         if event.style == '"' and _UNSTORABLE.search(event.value):
             self._fault(node, "contains a character that cannot be stored", shown(event.value))
@@ -137,20 +130,13 @@ class _Builder:
             self._anchors[event.anchor] = (node, 1, 1)
         self._add(node, 1, 1)
 
-    def _filled(self, node: Scalar) -> Scalar:
-        for name in _VARIABLE.findall(node.text):
-            if name not in self.variables:
-                hint = did_you_mean(name, self.variables) or f"give it with --var {name}=VALUE"
-                self._fault(node, f"the variable {name!r} has no value", node.text, hint)
-        text = _VARIABLE.sub(lambda found: self.variables.get(found[1], found[0]), node.text)
-        return Scalar(text, node.plain, node.line, node.column)
-
     def _start(self, event: Any) -> None:
         if len(self._stack) >= MAX_DEPTH:
             self._give_up(event, f"is nested more than {MAX_DEPTH} levels deep")
         self._refuse_tag(event)
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        node = Map({}, line, column) if type(event) is yaml.MappingStartEvent else Seq([], line, column)
+        mapping = type(event) is yaml.MappingStartEvent
+        node = Map({}, line, column, self.path) if mapping else Seq([], line, column, self.path)
         if event.anchor:
             self._anchors.pop(event.anchor, None)
         self._stack.append(_Open(node, event.anchor))

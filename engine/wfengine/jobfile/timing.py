@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo, available_timezones
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from wfengine.clock import SystemClock
+from wfengine.errors import ScheduleError
 from wfengine.jobfile.check import Checker
 from wfengine.jobfile.nodes import Map, Scalar, is_null
+from wfengine.jobs import Schedule
+from wfengine.schedule import Zone
+from wfengine.schedule import compile as compile_schedule
 
 STARTERS = ("schedule", "trigger", "continuous")
 TRIGGERS = ("periodic", "file_arrival", "table_update")
@@ -13,7 +19,7 @@ EXPRESSIONS = ("quartz_cron_expression", "cron")
 
 
 def check(checker: Checker, node: Map) -> None:
-    """Note the faults of what starts the job ``node``; cron expressions are counted, not evaluated."""
+    """Note the faults of what starts the job ``node``."""
     given = _given(node, STARTERS)
     if len(given) > 1:
         place = node.entries[given[1]][0]
@@ -23,39 +29,42 @@ def check(checker: Checker, node: Map) -> None:
         _one_of(checker, trigger, "trigger", TRIGGERS)
     schedule = node.get("schedule")
     if isinstance(schedule, Map):
-        if _one_of(checker, schedule, "schedule", EXPRESSIONS):
-            _count(checker, schedule)
-        _zone(checker, schedule)
+        _one_of(checker, schedule, "schedule", EXPRESSIONS)
+        _ticks(checker, schedule)
 
 
 def _given(node: Map, names: tuple[str, ...]) -> list[str]:
     return [name for name in names if name in node.entries and not is_null(node.entries[name][1])]
 
 
-def _one_of(checker: Checker, node: Map, field: str, names: tuple[str, ...]) -> bool:
+def _one_of(checker: Checker, node: Map, field: str, names: tuple[str, ...]) -> None:
     given = _given(node, names)
-    if len(given) == 1:
-        return True
-    found = f", not {' and '.join(given)}" if given else ""
-    checker.fault(node, field, f"should have exactly one of {', '.join(names)}{found}")
-    return False
+    if len(given) != 1:
+        found = f", not {' and '.join(given)}" if given else ""
+        checker.fault(node, field, f"should have exactly one of {', '.join(names)}{found}")
 
 
-def _count(checker: Checker, schedule: Map) -> None:
-    for name, counts, words in ((EXPRESSIONS[0], (6, 7), "6 or 7"), (EXPRESSIONS[1], (5,), "5")):
-        text = schedule.get(name)
-        if isinstance(text, Scalar) and not is_null(text) and (fields := len(text.text.split())) not in counts:
-            other = next((key for key in EXPRESSIONS if key != name and fields in (5, 6, 7)), "")
-            hint = f"{other} takes that many" if other and (fields == 5) == (other == "cron") else ""
-            checker.fault(text, f"schedule.{name}", f"should have {words} fields, has {fields}", hint)
+def _ticks(checker: Checker, schedule: Map) -> None:
+    """Note what is wrong with the time zone and with the expression, or that it will never fire again."""
+    expression = {name: node.text for name in EXPRESSIONS if (node := _text(schedule, name))}
+    if len(expression) != 1:  # noted already; the zone is looked at all the same
+        expression = {"cron": "* * * * *"}
+    with _noting(checker, schedule):
+        compile_schedule(Schedule(**expression), SystemClock().now_ms())
+    with _noting(checker, schedule):
+        if zone := _text(schedule, "timezone_id"):
+            Zone(zone.text)
 
 
-def _zone(checker: Checker, schedule: Map) -> None:
-    zone = schedule.get("timezone_id")
-    if not isinstance(zone, Scalar) or is_null(zone) or zone.text == "UTC":
-        return
+@contextmanager
+def _noting(checker: Checker, schedule: Map) -> Iterator[None]:
     try:
-        ZoneInfo(zone.text)
-    except (KeyError, ValueError, OSError):
-        hint = checker.suggest(zone.text, available_timezones())
-        checker.fault(zone, "schedule.timezone_id", "is not a time zone of the IANA list", hint)
+        yield
+    except ScheduleError as error:
+        place = _text(schedule, error.field.removeprefix("schedule.")) or schedule
+        checker.fault(place, error.field, error.message, error.hint)
+
+
+def _text(schedule: Map, name: str) -> Scalar | None:
+    node = schedule.get(name)
+    return node if isinstance(node, Scalar) and not is_null(node) else None
