@@ -19,13 +19,14 @@ from wfengine.store import RunLock, Store, Tx
 
 
 def recover(store: Store, clock: Clock, marker: Callable[[int], str], subscribers: Sequence[str]) -> list[int]:
-    """End every run that no live process owns and return their ids.
+    """End every run that no live process owns, those of the daemon excepted, and return their ids.
 
     An attempt that was running ends as INTERNAL_ERROR and FAILED, for nobody saw how it came out; its processes are
     killed first. What was not started is decided by the plan as for a cancelled run.
     """
     ended = []
-    for run_id in store.unfinished():
+    # Runs of the daemon wait for the next daemon, which goes on with them.
+    for run_id in store.unfinished("here"):
         lock = store.own(run_id)
         if lock is None:
             continue

@@ -82,12 +82,16 @@ class Runner:
         self._cancels_asked += 1
         self._means.executor.wake()
 
-    def drain(self) -> None:
+    def hold(self) -> None:
+        """Start nothing more; what runs may end."""
+        self._draining = True
+
+    def drain(self, grace: float) -> None:
         """Start nothing more and stop what runs; stopped attempts are repeated when the run is taken up again."""
         self._draining = True
         error = ErrorInfo(message="the engine was stopped; the attempt is repeated when it runs again", code=DRAINED)
         for live in self._live.values():
-            self._stop(live, Result.CANCELED, error)
+            self._stop(live, Result.CANCELED, error, grace=grace)
 
     def run(self) -> Result:
         """Execute the run to its end and return its result; the executor is this run's alone."""
@@ -127,11 +131,11 @@ class Runner:
     @property
     def over(self) -> bool:
         """Whether nothing of the run is alive or will start any more, so that ``finish`` may be called."""
-        return self.drained if self._draining else not (self._live or self._ready or self._waiting)
+        return not (self._live or self._ready or self._waiting)
 
     @property
     def drained(self) -> bool:
-        """Whether ``drain`` was asked for, everything has stopped and is stored."""
+        """Whether nothing more is to be started, nothing is alive, and everything is stored."""
         return self._draining and not self._live and not self._journal.stuck
 
     @property

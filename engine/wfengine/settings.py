@@ -30,6 +30,8 @@ class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_tasks: int = 0
     #: Seconds between the polite and the final signal to a task that must stop.
     grace_seconds: float = 10
+    #: Seconds that a daemon told to end lets running tasks go on before it stops them, to be repeated later.
+    drain_seconds: float = 60
     #: Bytes of log kept for each attempt, half from its head and half from its tail.
     log_limit: int = 64 * 1024 * 1024
     spark: SparkSettings = SparkSettings()
@@ -43,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     warehouse: Path
     max_tasks: int
     grace_seconds: float
+    drain_seconds: float
     log_limit: int
     spark: SparkSettings
 
@@ -71,6 +74,7 @@ def load(start: Path, home: Path | None = None, environ: Mapping[str, str] = os.
         warehouse=(root / file.warehouse).resolve(),
         max_tasks=file.max_tasks or os.cpu_count() or 1,
         grace_seconds=file.grace_seconds,
+        drain_seconds=file.drain_seconds,
         log_limit=file.log_limit,
         spark=file.spark,
     )

@@ -153,6 +153,14 @@ class ProcessExecutor:
                 reports += self._receive(key.data)
         return reports
 
+    def rest(self) -> None:
+        """End the supervisors that have nothing to do and give their memory back; they come again when needed."""
+        for heavy, supervisor in list(self._supervisors.items()):
+            if not supervisor.live:
+                del self._supervisors[heavy]
+                self._selector.unregister(supervisor.socket)
+                supervisor.close()
+
     def wake(self) -> None:
         """Make a waiting ``poll`` return; safe from other threads and from signal handlers."""
         # A full pipe wakes as well, and after close there is nobody to wake.
