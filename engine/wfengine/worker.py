@@ -149,13 +149,13 @@ def _context(
         config = convert_config(layer, spec.config)
     except TaskFailed as error:
         raise _BadConfigError(str(error)) from None
-    own: Mapping[str, str] = getattr(config, layer.parameters_field) or {} if layer.parameters_field else {}
+    own: Mapping[str, object] = getattr(config, layer.parameters_field) or {} if layer.parameters_field else {}
     scratch = Path(spec.folder, "scratch")
     scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
     return TaskContext(
         config=config,
         identity=spec.identity,
-        parameters={**own, **spec.parameters},
+        parameters={**{name: _text(value) for name, value in own.items()}, **spec.parameters},
         log=log.get(task=spec.identity.task_key),
         scratch=scratch,
         base=Path(spec.base),
@@ -178,6 +178,11 @@ def _session(spec: AttemptSpec) -> SparkSession:
         identity=spec.identity,
         log=log.get(task=spec.identity.task_key),
     )
+
+
+def _text(value: object) -> str:
+    """Return a parameter as text: what is no text in the job file is written as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _close_session(context: TaskContext[msgspec.Struct]) -> None:

@@ -81,7 +81,7 @@ def _job_file(
     node = reader.settings(top)
     plain: dict[str, Any] = {}
     if node is not None:
-        known = Known(Map({"var": (Scalar("var", False, 0, 0), Map(given(variables), 0, 0))}, 0, 0))
+        known = Known(Map({"var": (Scalar("var", False, 0, 0), Map(given(checker, variables), 0, 0))}, 0, 0))
         resolver = Resolver(known, checker)
         filled = resolver.fill(node, without_effect(layers))
         plain = _read(reader, filled, resolver.unfilled) if isinstance(filled, Map) else {}

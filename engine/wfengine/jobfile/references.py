@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from wfengine.errors import JobFileError, did_you_mean
+from wfengine.errors import Fault, JobFileError, did_you_mean, shown
 from wfengine.jobfile import databricks
 from wfengine.jobfile.check import Checker
 from wfengine.jobfile.nodes import Map, Node, Scalar, Seq, is_null
 from wfengine.jobfile.shapes import JobShape, TaskShape
-from wfengine.jobfile.source import MAX_ALIASED, MAX_DEPTH
+from wfengine.jobfile.source import MAX_ALIASED, MAX_DEPTH, UNSTORABLE
 
 #: Which fields below a mapping are left as they are (None), and which fields below others; a list passes it on.
 Keep: TypeAlias = "Mapping[str, Keep | None]"
@@ -288,13 +288,16 @@ def without_effect(layers: Mapping[str, Any]) -> Keep:
     return {**dict.fromkeys(databricks.IGNORED[JobShape]), "tasks": task}
 
 
-def given(variables: Mapping[str, str]) -> dict[str, tuple[Scalar, Node]]:
+def given(checker: Checker, variables: Mapping[str, str]) -> dict[str, tuple[Scalar, Node]]:
     """Return values that somebody gave outside any file as the entries of a mapping.
 
     They have no place, and references in them are text.
     """
     found: dict[str, tuple[Scalar, Node]] = {}
     for name, text in variables.items():
+        if UNSTORABLE.search(text):
+            message = f"the value given for the variable {name!r} contains a character that cannot be stored"
+            checker.faults.append(Fault(path=checker.path, value=shown(text), message=shown(message, 200)))
         plain = not is_null(Scalar(text, True, 0, 0))  # what looks like nothing is text all the same
         found[name] = (Scalar(name, False, 0, 0), Scalar(text, plain, 0, 0))
     return found

@@ -17,7 +17,7 @@ MAX_DEPTH = 100
 MAX_ALIASED = 250_000
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 #: JSON writes characters beyond 16 bits as a pair of escapes, which YAML does not know.
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -124,7 +124,7 @@ class _Builder:
         mark = event.start_mark
         node = Scalar(event.value, not event.style, mark.line + 1, mark.column + 1, self.path)
         self._refuse_tag(event)
-        if event.style == '"' and _UNSTORABLE.search(event.value):
+        if event.style == '"' and UNSTORABLE.search(event.value):
             self._fault(node, "contains a character that cannot be stored", shown(event.value))
         if event.anchor:
             self._anchors[event.anchor] = (node, 1, 1)

@@ -32,7 +32,7 @@ def values(
             message = f"the variable {name!r} is complex and is given as text"
             checker.fault(place, f"variables.{name}", message, "write its value in a file of the bundle", text)
         elif text is not None:
-            known.update(given({name: text}))
+            known.update(given(checker, {name: text}))
             continue
         node = _default(_full(target.get(name))) or _default(described)
         if node is None:
