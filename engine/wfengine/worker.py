@@ -116,6 +116,8 @@ def _attempt(spec: AttemptSpec, report: Callable[[dict[str, Any]], None], record
             raise TaskFailed(f"the layer {spec.kind!r} must return a TaskResult, not {type(result).__name__}")
         check_json("the report of facts", _plain(result.facts), LINE_LIMIT)
         record.facts, record.message = result.facts, _cut(str(result.message), _MESSAGE_LIMIT)
+        if record.message:
+            context.log.info(record.message)
         if spec.expect:
             _check_expectations(spec, context, record)
         check_json("the result", result.output)
