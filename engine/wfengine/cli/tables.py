@@ -101,7 +101,7 @@ def _attempts(out: Console, run: JobRun) -> None:
 def _result_line(out: Console, run: JobRun) -> None:
     took = options.seconds(run.end_time - run.start_time) if run.end_time and run.start_time else ""
     message = f": {escape(first_line(run.message))}" if run.message else ""
-    out.print(f"run {run.run_id} {styled(str(run.result or run.state))}{' in ' + took if took else ''}{message}")
+    out.print(f"run {run.run_id} {styled(str(run.result or run.state))}{' in ' + took if took else ''}{message}", soft_wrap=True)
 
 
 def _wrong(run: JobRun) -> list[Attempt]:
