@@ -146,7 +146,7 @@ def test_a_kill_from_outside_points_to_the_memory(bench: Bench) -> None:
 COUNTING = """
 import itertools
 from wfengine.executor import attempt
-counter = itertools.count()
+counter = itertools.count(1_000_000_000)
 attempt._oom_kills = lambda: next(counter)
 """
 

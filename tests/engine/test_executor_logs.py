@@ -33,7 +33,7 @@ def test_a_flood_of_output_keeps_head_and_tail_and_costs_no_memory(bench: Bench)
     assert f"\n... {left_out} bytes left out ...\n".encode() in text
     assert len(text) < (1 << 20) + 100
     assert peak_memory(supervisor) - before < 16 * 1024
-    assert sorted(path.name for path in (bench.folder / "logs").iterdir()) == ["1", "2"]
+    assert sorted(path.name for path in (bench.folder / "logs").iterdir()) == ["1"]
 
 
 @pytest.mark.faults
@@ -91,6 +91,10 @@ def test_a_capped_log_keeps_both_ends_whatever_the_sizes(tmp_path: Path, size: i
     for start in range(0, size, step):
         log.write(data[start : start + step])
     assert log.close() is (size > 20)
+    if not size:
+        # Most tasks print nothing, and then there is no file either.
+        assert not (tmp_path / "log").exists()
+        return
     marker = f"\n... {size - 20} bytes left out ...\n".encode()
     assert (tmp_path / "log").read_bytes() == (data if size <= 20 else data[:10] + marker + data[-10:])
 

@@ -2,6 +2,6 @@
 
 from wfengine.executor.client import ProcessExecutor
 from wfengine.executor.messages import Executor, Launch, Report, ending
-from wfengine.executor.tree import MARKER, sweep
+from wfengine.executor.tree import MARKER, die_with_parent, sweep
 
-__all__ = ["MARKER", "Executor", "Launch", "ProcessExecutor", "Report", "ending", "sweep"]
+__all__ = ["MARKER", "Executor", "Launch", "ProcessExecutor", "Report", "die_with_parent", "ending", "sweep"]

@@ -31,7 +31,6 @@ class Attempt:
     def __init__(self, launch: Launch, release: Callable[[], None]) -> None:
         """Fork; ``release`` closes, in the child, all that belongs to the supervisor."""
         self.id = launch.id
-        self._oom_kills = _oom_kills()
         self.output, output_end, self.messages, messages_end = _two_pipes()
         parent = os.getpid()
         try:
@@ -91,7 +90,7 @@ class Attempt:
             self.report.exit_code = code
             return
         self.report.signal = -code
-        if -code == signal.SIGKILL and not self.report.cause and _oom_kills() > self._oom_kills:
+        if -code == signal.SIGKILL and not self.report.cause and _OOM.rose():
             self.report.cause = "oom"
 
     def finish(self) -> list[Report]:
@@ -129,6 +128,18 @@ def _two_pipes() -> tuple[int, int, int, int]:
         raise
 
 
+class _OutOfMemory:
+    """The kernel's count of processes killed for want of memory, as far as it has been told to us."""
+
+    def __init__(self) -> None:
+        self._seen = _oom_kills()
+
+    def rose(self) -> bool:
+        """Whether the count has risen since the last look; asked only when a child was killed, for a look costs."""
+        before, self._seen = self._seen, _oom_kills()
+        return self._seen > before
+
+
 def _oom_kills() -> int:
     """Return how many processes the kernel has killed for want of memory; 0 when it does not tell."""
     try:
@@ -137,3 +148,6 @@ def _oom_kills() -> int:
         return 0
     place = counters.find(b"\noom_kill ")
     return int(counters[place:].split(maxsplit=2)[1]) if place >= 0 else 0
+
+
+_OOM = _OutOfMemory()

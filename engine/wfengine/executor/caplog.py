@@ -12,6 +12,7 @@ _CHUNK = 256 * 1024
 class CappedLog:
     """Keeps the head and the tail of a stream of bytes in a file, and says how much lies between.
 
+    The file is made with the first byte: most tasks of a large run print nothing.
     The first half of the limit is written straight to the file, so that it can be read meanwhile; what follows goes
     round in ``<file>.tail``, which ``close`` joins on. A full disk never raises: what cannot be written is left out.
     """
@@ -23,12 +24,9 @@ class CappedLog:
         self._tail: int | None = None
         self._tail_total = 0
         self._lost = 0
-        self._file: int | None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError:
-            self._file = None
+        self._path = path
+        self._file: int | None = None
+        self._opened = False
 
     @property
     def truncated(self) -> bool:
@@ -37,6 +35,8 @@ class CappedLog:
 
     def write(self, data: bytes) -> None:
         """Add output."""
+        if data and not self._opened:
+            self._open()
         head = data[: self._head_room]
         written = self._append(head)
         self._head_room -= len(head)
@@ -63,6 +63,14 @@ class CappedLog:
             if descriptor is not None:
                 os.close(descriptor)
         self._file = self._tail = None
+
+    def _open(self) -> None:
+        self._opened = True
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            self._file = None  # what is printed is left out then, and counted
 
     def _append(self, data: bytes) -> int:
         """Write at the end of the file; return how many bytes there was room for."""

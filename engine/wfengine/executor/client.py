@@ -106,12 +106,13 @@ class ProcessExecutor:
     """Runs attempts below two supervisors that are started when first needed: a light and a heavy one.
 
     ``marker`` goes into the environment of every process; ``preload_heavy`` names the modules that the heavy
-    supervisor loads once for all its children.
+    supervisor loads once for all its children, ``preload`` those that both load.
     """
 
-    def __init__(self, marker: str, preload_heavy: Sequence[str] = HEAVY) -> None:
+    def __init__(self, marker: str, preload_heavy: Sequence[str] = HEAVY, preload: Sequence[str] = ()) -> None:
         self._marker = marker
-        self._preload = {False: ("wfengine.worker",), True: ("wfengine.worker", *preload_heavy)}
+        both = ("wfengine.worker", "wfengine.jobfile.config", "wfengine.spark.datafacts", *preload)
+        self._preload = {False: both, True: (*both, *preload_heavy)}
         self._supervisors: dict[bool, _Supervisor] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, self._wake_end = os.pipe()

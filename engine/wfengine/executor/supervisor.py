@@ -14,6 +14,7 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ LINGER = 5.0
 REAP = 5.0
 #: Bytes waiting for the engine beyond which the children's messages are left in their pipes.
 BACKLOG = 1024 * 1024
+#: Seconds after which a report that nobody waits for is sent by itself.
+PATIENCE = 0.05
 _CHUNK = 64 * 1024
 _HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -45,6 +48,8 @@ class Supervisor:
         self._attempts: dict[int, Attempt] = {}
         self._inbox = b""
         self._outbox = bytearray()
+        #: Reports that go with the next ones, or after ``PATIENCE``.
+        self._later = bytearray()
         self._connected = True
         self._paused = False
         #: Killed processes that did not go away; nobody waits for them any more.
@@ -61,9 +66,12 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the engine closes its end, then kill every attempt."""
         while self._connected:
-            for key, events in self._selector.select(self._timeout()):
+            ready = self._selector.select(self._timeout())
+            for key, events in ready:
                 if events & selectors.EVENT_READ:
                     key.data()
+            if not ready:
+                self._send([])
             self._reap()
             self._keep_deadlines()
             self._settle()
@@ -72,8 +80,8 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         moments = [attempt.give_up or attempt.deadline for attempt in self._attempts.values()]
-        due = [moment for moment in moments if moment is not None]
-        return max(min(due) - self._clock.monotonic(), 0) if due else None
+        due = [max(moment - self._clock.monotonic(), 0) for moment in moments if moment is not None]
+        return min([*due, PATIENCE] if self._later else due, default=None)
 
     # --- the engine
 
@@ -97,6 +105,8 @@ class Supervisor:
             self._stop(number, grace)
 
     def _send(self, reports: Sequence[Report]) -> None:
+        self._outbox += self._later
+        self._later.clear()
         for report in reports:
             self._outbox += encode(report)
 
@@ -143,7 +153,8 @@ class Supervisor:
         self._watch(attempt.output, partial(self._read_output, attempt))
         if not self._paused:
             self._watch(attempt.messages, partial(self._read_messages, attempt))
-        self._send([Report(id=attempt.id, kind="started", pid=attempt.pid)])
+        # Nobody waits for this, so it may go with the next report: many tasks end before it would have been read.
+        self._later += encode(Report(id=attempt.id, kind="started", pid=attempt.pid))
 
     def _release(self) -> None:
         """Close, in a new child, everything that belongs to the supervisor."""
@@ -267,6 +278,9 @@ def preload(modules: Sequence[str]) -> None:
     del os.environ["JE_ARROW_MALLOC_CONF"]
     if before is not None:
         os.environ["JE_ARROW_MALLOC_CONF"] = before
+    for module in modules:
+        # What every child would build for itself is built here once.
+        getattr(sys.modules.get(module), "before_fork", lambda: None)()
     # Objects that no collection touches stay shared between the processes.
     gc.collect()
     gc.freeze()

@@ -9,6 +9,7 @@ import calendar
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 
 from wfengine.schedule.days import Days, Month
 from wfengine.schedule.zones import DAY
@@ -41,7 +42,6 @@ class LocalTimes:
         self.years = None if years is None else frozenset(years)
         self._per_hour = len(self.minutes) * len(self.seconds)
         self._earliest = self.hours[0] * 3600 + self.minutes[0] * 60 + self.seconds[0]
-        self._known: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def first(self, local: int) -> int | None:
         """Return the first local second named that is not before ``local``; None when there is none."""
@@ -115,10 +115,12 @@ class LocalTimes:
         """Return the days named in a month, counted from 1970-01-01."""
         if month not in self.months or (self.years is not None and year not in self.years):
             return ()
-        found = self._known.get((year, month))
-        if found is None:
-            before, length = date(year, month, 1).toordinal() - _EPOCH - 1, calendar.monthrange(year, month)[1]
-            first = date(year, month, 1).isoweekday()
-            found = tuple(sorted(before + day for day in self.days.of(Month(first, length))))
-            self._known[year, month] = found
-        return found
+        return _days_of(self.days, year, month)
+
+
+@lru_cache(maxsize=4096, typed=True)  # two kinds of rule may compare equal, being tuples
+def _days_of(days: Days, year: int, month: int) -> tuple[int, ...]:
+    """Return the days that a rule names in a month, counted from 1970-01-01; shared by all schedules of the rule."""
+    before, length = date(year, month, 1).toordinal() - _EPOCH - 1, calendar.monthrange(year, month)[1]
+    first = date(year, month, 1).isoweekday()
+    return tuple(sorted(before + day for day in days.of(Month(first, length))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from wfengine.errors import ScheduleError, shown
@@ -117,7 +118,13 @@ def _values(field: _Field, text: str) -> frozenset[int]:
     """Return the numbers that a field names by ``*``, numbers, names, ranges, steps and lists of them."""
     if "?" in text:
         raise _wrong(field, text, "? stands alone, in day of month or day of week only", "write *")
-    return frozenset(number for part in text.split(",") for number in _part(field, part, text))
+    return _shared(frozenset(number for part in text.split(",") for number in _part(field, part, text)))
+
+
+@lru_cache(maxsize=1024)
+def _shared(numbers: frozenset[int]) -> frozenset[int]:
+    """Return one and the same set for equal ones, of which thousands of schedules have the same few."""
+    return numbers
 
 
 def _part(field: _Field, part: str, text: str) -> range | list[int]:
