@@ -28,6 +28,8 @@ MAX_TIMEOUTS = 3
 GIVE_UP_MS = 24 * 3600 * 1000
 #: Deliveries taken from the store at a time, and settled in one transaction.
 BATCH = 200
+#: Runs whose events are kept from other processes at the same time; each costs a descriptor.
+MAX_HOLDS = 200
 #: Seconds between two looks for work of which nobody told, left by processes that have died.
 LOOK_SECONDS = 30.0
 
@@ -191,6 +193,8 @@ class Bus:
         courier.look = False
         if courier.name in self._disabled:
             return
+        if len(self._holds) > MAX_HOLDS:
+            self._let_go()
         for run_id in self._store.outbox.ready_runs(courier.name, wall):
             if not self._hold(run_id):
                 continue
@@ -205,13 +209,20 @@ class Bus:
         if run_id in self._holds:
             return True
         try:
-            folder = folders.private_folder(folders.run_folder(self._store.home, run_id))
+            folder = folders.private_folder(folders.event_folder(self._store.home, run_id))
             lock = folders.FileLock.take(folder / "events.lock")
         except OSError as error:
             raise StateError(f"cannot lock the events of run {run_id}: {error.strerror or error}") from error
         if lock is not None:
             self._holds[run_id] = lock
         return lock is not None
+
+    def _let_go(self) -> None:
+        """Give up the runs of which nothing is at hand; all that was delivered is settled at this point."""
+        needed = {pending.run_id for courier in self._couriers.values() for pending in courier.waiting}
+        needed |= {courier.current.run_id for courier in self._couriers.values() if courier.current}
+        for run_id in self._holds.keys() - needed:
+            self._holds.pop(run_id).release()
 
     def _flush(self) -> None:
         if self._delivered or self._failures:
@@ -246,7 +257,7 @@ class Bus:
         if pending.tries == 0:
             event = pending.event
             self._log.info(str(event.__struct_config__.tag), **_shown(event))
-        folder = folders.private_folder(folders.run_folder(self._store.home, pending.run_id))
+        folder = folders.private_folder(folders.event_folder(self._store.home, pending.run_id))
         append_line(folder / RUN_LOG, msgspec.json.encode(pending.event))
 
 

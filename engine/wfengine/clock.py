@@ -31,6 +31,11 @@ class SystemClock:
         return time.monotonic()
 
 
+def since_boot() -> float:
+    """Seconds that never go back and, unlike a monotonic time, go on while the machine sleeps, where it can tell."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 def to_utc(ms: int) -> datetime:
     """Turn epoch milliseconds into an aware UTC datetime."""
     return datetime.fromtimestamp(ms / 1000, tz=timezone.utc)

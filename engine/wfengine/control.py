@@ -1,7 +1,7 @@
-"""How other processes reach a daemon: they write to the store, and then knock.
+"""How other processes reach a daemon, or whoever executes a run: they write to the store, and then knock.
 
-The knock is a byte in a named pipe in the home. It carries nothing, so there is nothing to parse or to forge: it only
-makes the daemon look at the store now instead of within its next poll.
+The knock is a byte in a named pipe in the home, or in the folder of the run. It carries nothing, so there is nothing to
+parse or to forge: it only makes the other look at the store now.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from wfengine import log
 from wfengine.errors import LockedError, StateError
 from wfengine.home import FileLock, open_private, private_folder
 
 #: Names in the home.
 LOCK, PID, DOOR = "daemon.lock", "daemon.pid", "daemon.door"
+#: Name in the folder of a run that a process executes itself.
+RUN_DOOR = "door"
 
 
 class Seat:
@@ -32,7 +36,7 @@ class Seat:
         try:
             lock = FileLock.take(private_folder(home) / LOCK)
             if lock is None:
-                holder = daemon_pid(home) or "unknown"
+                holder = _holder(home) or "unknown"
                 raise LockedError(f"the daemon with process id {holder} holds {home}: stop it, or name another home")
             with open(open_private(home / PID, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as file:
                 file.write(str(os.getpid()))
@@ -46,6 +50,26 @@ class Seat:
         self._lock.release()
 
 
+def _holder(home: Path) -> int | None:
+    """Return the process that has the lock; if it has only just taken it, wait until its id replaces an old one."""
+    for _ in range(100):
+        pid = daemon_pid(home)
+        if pid is not None and _there(pid):
+            return pid
+        time.sleep(0.01)
+    return None
+
+
+def _there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def daemon_pid(home: Path) -> int | None:
     """Return the process id that the home's daemon wrote down, None when there is none to read."""
     try:
@@ -55,26 +79,28 @@ def daemon_pid(home: Path) -> int | None:
 
 
 def daemon_alive(home: Path) -> bool:
-    """Whether a daemon holds the home now."""
-    if not (home / LOCK).exists():
-        return False
-    lock = FileLock.take(home / LOCK)
-    if lock is None:
-        return True
-    lock.release()
-    return False
+    """Whether a daemon listens in the home now; asks without its lock, which a starting daemon would miss."""
+    return _knock(home, b"")
 
 
-def knock(home: Path) -> bool:
-    """Tell the daemon that there is something for it in the store; False when none listens."""
+def knock(home: Path, door: str = DOOR) -> bool:
+    """Tell the daemon that there is something for it in the store; False when none listens.
+
+    With the folder of a run and RUN_DOOR it tells whoever executes that run.
+    """
+    return _knock(home, b"k", door)
+
+
+def _knock(home: Path, knocks: bytes, door: str = DOOR) -> bool:
+    """Open the pipe, which goes only when somebody listens, and write ``knocks``."""
     try:
-        descriptor = os.open(home / DOOR, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(home / door, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENOENT):
             return False
-        raise StateError(f"cannot reach the daemon of {home}: {error.strerror}") from error
+        raise StateError(f"cannot reach who listens at {home / door}: {error.strerror}") from error
     try:
-        os.write(descriptor, b"k")
+        os.write(descriptor, knocks)
     except BlockingIOError:
         # The pipe is full of knocks nobody has heard yet.
         return True
@@ -86,8 +112,8 @@ def knock(home: Path) -> bool:
 class Door:
     """Waits for knocks on a thread of its own and calls ``wake`` for each."""
 
-    def __init__(self, home: Path, wake: Callable[[], None]) -> None:
-        path = home / DOOR
+    def __init__(self, home: Path, wake: Callable[[], None], door: str = DOOR) -> None:
+        path = home / door
         path.unlink(missing_ok=True)
         os.mkfifo(path, 0o600)
         # Opened for writing as well, so that the last knocker's leaving is no end of file.
@@ -110,16 +136,21 @@ class Door:
             self._wake()
 
 
-def notify(state: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Tell the service manager (systemd's notify protocol) a ``state`` such as ``READY=1``; silent without one."""
+def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell the service manager (systemd's notify protocol) a ``state`` such as ``READY=1``.
+
+    Waits for nobody. False when there is a manager that cannot be reached; True when it heard, and without one.
+    """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        try:
+        return True
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.setblocking(False)
             sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
-        except OSError as error:
-            raise StateError(f"NOTIFY_SOCKET {address} cannot be reached: {error.strerror}") from error
+    except OSError:
+        return False
+    return True
 
 
 def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
@@ -128,3 +159,32 @@ def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
         return int(environ["WATCHDOG_USEC"]) / 2_000_000
     except (KeyError, ValueError):
         return None
+
+
+class ServiceManager:
+    """Keeps the service manager told; one that does not hear is no reason to end, it ends whom it misses itself."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._every = watchdog_seconds(environ)
+        self._due = 0.0
+        self._deaf = False
+
+    def tell(self, state: str) -> None:
+        """Tell a state such as ``READY=1``; that nobody hears is logged once."""
+        deaf = not notify(state, self._environ)
+        if deaf and not self._deaf:
+            log.get().warning("the service manager cannot be reached", NOTIFY_SOCKET=self._environ["NOTIFY_SOCKET"])
+        self._deaf = deaf
+
+    def keep_alive(self, now: float) -> list[float]:
+        """Tell the watchdog that the loop turns, as often as it wants; return the seconds until it has to hear again.
+
+        ``now`` is a monotonic time in seconds. Empty without a watchdog.
+        """
+        if self._every is None:
+            return []
+        if now >= self._due:
+            self.tell("WATCHDOG=1")
+            self._due = now + self._every
+        return [self._due - now]

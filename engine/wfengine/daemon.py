@@ -9,23 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
-from wfengine import arrivals, control, log
+from wfengine import arrivals, control, log, recovery
 from wfengine.bus import Bus
 from wfengine.clock import Clock
 from wfengine.errors import DiskFullError, StateError
 from wfengine.executor import ProcessExecutor, sweep
 from wfengine.fleet import Fleet
+from wfengine.home import refuse_network
 from wfengine.layer import Layer
+from wfengine.nesting import Find
+from wfengine.pulse import Pulse
 from wfengine.registry import Plugins
 from wfengine.scheduler import Scheduler
 from wfengine.servers import SparkServers
 from wfengine.settings import Settings
 from wfengine.shelf import Content, Shelf, watch
+from wfengine.states import LifeCycle
 from wfengine.store import Store
+
+if TYPE_CHECKING:
+    from wfengine.metrics import MetricsServer
 
 #: Longest time between two looks at the clock, so that a jump of it is noticed (docs/reliability.md, D11 to D13).
 POLL_SECONDS = 30.0
@@ -37,9 +44,9 @@ MAX_OPEN = 200
 IDLE_SECONDS = 300.0
 
 
-def marker(home: Path) -> str:
-    """Return the text that every process of a home's daemon carries in its environment."""
-    return f"{home}:daemon"
+def marker(home: Path, whose: object = "daemon") -> str:
+    """Return the text that every process of a home's daemon, or of one run, carries in its environment."""
+    return f"{home}:{whose}"
 
 
 class Daemon:
@@ -51,14 +58,19 @@ class Daemon:
         settings: Settings,
         sources: Sequence[Path],
         read: Callable[[Path], Content],
+        finder: Callable[[Store], Find],
         plugins: Plugins,
         clock: Clock,
         environ: Mapping[str, str],
     ) -> None:
-        """``sources`` are files, folders and globs of job files, ``read`` reads one of them."""
+        """``sources`` are files, folders and globs of job files, ``read`` reads one of them.
+
+        ``finder`` makes what finds the jobs of run_job tasks.
+        """
         self._settings, self._sources, self._plugins, self._clock = settings, tuple(sources), plugins, clock
-        self._shelf = Shelf(self._sources, read)
-        self._environ = environ
+        self._shelf, self._finder = Shelf(self._sources, read), finder
+        self._manager = control.ServiceManager(environ)
+        self._pulse = Pulse(settings.home, clock)
         self._log: FilteringBoundLogger = log.get()
         self._stops = self._stops_done = 0
         self._reloads = self._reloads_done = 0
@@ -66,7 +78,11 @@ class Daemon:
         self._wake: Callable[[], None] = lambda: None
         self._hold_until: float | None = None
         self._draining = False
+        self._loaded = True
         self._busy_at = 0.0
+        #: Runs of other processes that had not ended at the last look, and when that was.
+        self._others: frozenset[int] = frozenset()
+        self._others_at = 0.0
         self._said = ""
         self._errors_said: frozenset[str] = frozenset()
 
@@ -84,15 +100,23 @@ class Daemon:
     def serve(self) -> None:
         """Serve until told to stop. Raises LockedError when another daemon has the home, StateError as the store."""
         with ExitStack() as stack:
+            refuse_network(self._settings.home)
             seat = control.Seat.take(self._settings.home)
             stack.callback(seat.leave)
+            stack.callback(self._pulse.end)
+            self._pulse.beat(jobs=0, runs=0, errors={}, disabled={})
             # What a killed daemon of this home left behind ends before anything is started anew.
             sweep(marker(self._settings.home))
             self._store = stack.enter_context(Store.open(self._settings.home, self._clock))
             lead = self._store.lead("daemon")
-            bus = Bus(self._store, self._plugins, self._clock, self._log)
+            self._recover()
+            # Before there are threads, so that many files are read by all cores.
+            self._shelf.refresh()
+            if self._settings.metrics.port is not None:
+                stack.callback(self._serve_metrics(self._settings.metrics.port).close)
+            bus = self._bus = Bus(self._store, self._plugins, self._clock, self._log)
             stack.callback(bus.close)
-            executor = self._executor = ProcessExecutor(marker=marker(self._settings.home))
+            executor = self._executor = ProcessExecutor(marker(self._settings.home), preload=self._plugins.modules)
             stack.callback(executor.close)
             self._wake = executor.wake
             log_file = self._settings.home / "spark.log"
@@ -101,7 +125,12 @@ class Daemon:
             self._fleet = self._new_fleet(bus)
             stack.callback(self._fleet.close)
             self._scheduler = Scheduler(
-                self._store, self._clock, self._plugins.subscribers, lead, triggers=self._trigger
+                self._store,
+                self._clock,
+                self._plugins.subscribers,
+                lead,
+                triggers=self._trigger,
+                committed=bus.kick,
             )
             door = control.Door(self._settings.home, executor.wake)
             stack.callback(door.close)
@@ -112,12 +141,17 @@ class Daemon:
             for run_id in self._store.unfinished("daemon"):
                 if self._store.run(run_id).start_time is not None:
                     self._fleet.take_up(run_id)
-            control.notify("READY=1", self._environ)
+            self._beat("")
+            self._manager.tell("READY=1")
             self._log.info("serving", home=str(self._settings.home), jobs=len(self._shelf.jobs))
             while not self._stopped():
                 self._turn()
-            control.notify("STOPPING=1", self._environ)
             self._log.info("ended")
+
+    def _serve_metrics(self, port: int) -> MetricsServer:
+        from wfengine import metrics
+
+        return metrics.serve(port, self._store, self._clock, lambda: self._pulse.latest, self._plugins.subscribers)
 
     def _new_fleet(self, bus: Bus) -> Fleet:
         return Fleet(
@@ -129,6 +163,8 @@ class Daemon:
             spark=self._servers,
             clock=self._clock,
             committed=lambda told: bus.kick(),
+            find=self._finder(self._store),
+            by="daemon",
         )
 
     def _layers(self) -> Mapping[str, type[Layer[Any]]]:
@@ -153,8 +189,9 @@ class Daemon:
         trouble = ""
         try:
             self._requests()
-            if self._reloads > self._reloads_done:
+            if self._reloads > self._reloads_done or not self._loaded:
                 self._refresh()
+            self._look_after_others()
             if self._stops == 0:
                 waits += self._schedule()
                 trouble = self._scheduler.alarm
@@ -166,10 +203,11 @@ class Daemon:
             waits.append(patience)
         if self._hold_until is not None and not self._draining:
             waits.append(self._hold_until - self._clock.monotonic())
-        if (seconds := control.watchdog_seconds(self._environ)) is not None:
-            control.notify("WATCHDOG=1", self._environ)
-            waits.append(seconds)
-        reports = self._executor.poll(max(0.0, min(waits)))
+        waits += self._manager.keep_alive(self._clock.monotonic())
+        self._beat(trouble)
+        self._pulse.sleeps(seconds := max(0.0, min(waits)))
+        reports = self._executor.poll(seconds)
+        self._pulse.wakes()
         for ended in self._fleet.turn(reports):
             self._scheduler.ended(ended.job_name)
         self._rest()
@@ -185,11 +223,47 @@ class Daemon:
         """Do what other processes asked for."""
         for request in self._store.take_requests():
             if request.kind == "cancel" and request.run_id is not None:
-                self._fleet.cancel(request.run_id)
+                if request.task_key is not None:
+                    self._cancel_task(request.run_id, request.task_key)
+                elif not self._scheduler.cancel(request.run_id):
+                    self._fleet.cancel(request.run_id)
             elif request.kind == "reload":
                 self.reload(force=True)
             elif request.kind == "believe_clock":
                 self._scheduler.resume_after_jump()
+
+    def _cancel_task(self, run_id: int, key: str) -> None:
+        """Cancel one task; a run that waits for its turn gets it now, for only its runner can end its tasks."""
+        if self._store.run(run_id).state is LifeCycle.PENDING:
+            self._fleet.take_up(run_id)
+        self._fleet.cancel_task(run_id, key)
+
+    def _look_after_others(self) -> None:
+        """End the runs that other processes left behind when they died: they take up places among their job's runs."""
+        now = self._clock.monotonic()
+        if now - self._others_at < POLL_SECONDS:
+            return
+        before, self._others, self._others_at = self._others, frozenset(self._store.unfinished("here")), now
+        # A run that was not there at the last look may be about to begin.
+        if (stale := self._others & before) and self._recover(stale):
+            self._bus.kick()
+
+    def _recover(self, among: frozenset[int] | None = None) -> list[int]:
+        home, subscribers = self._settings.home, self._plugins.subscribers
+        return recovery.recover(self._store, self._clock, lambda run_id: marker(home, run_id), subscribers, among)
+
+    def _beat(self, trouble: str) -> None:
+        """Tell how the daemon is."""
+        alarm = self._scheduler.alarm
+        self._pulse.beat(
+            jobs=len(self._shelf.jobs),
+            runs=len(self._fleet),
+            alarm=alarm,
+            trouble="" if trouble == alarm else trouble,
+            stopping=self._stops > 0,
+            errors=self._shelf.errors,
+            disabled=self._bus.disabled,
+        )
 
     def _say_once(self, trouble: str) -> None:
         """Log a lasting trouble when it begins, not with every turn."""
@@ -202,7 +276,7 @@ class Daemon:
         self._reloads_done = self._reloads
         force, self._force = self._force, False
         changes = self._shelf.refresh(force=force)
-        if changes:
+        if changes or not self._loaded:
             self._load()
             names = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
             self._log.info("job files changed", **{word: list(jobs) for word, jobs in names.items() if jobs})
@@ -212,7 +286,9 @@ class Daemon:
             if error not in self._errors_said:
                 self._log.error("broken job file; a last good version stays", file=str(path), error=error)
         self._errors_said = frozenset(self._shelf.errors.values())
+        self._loaded = False
         self._scheduler.load(self._shelf.jobs)
+        self._loaded = True
 
     def _rest(self) -> None:
         """End the Spark server and the supervisors when nothing has run for a while."""
@@ -232,6 +308,7 @@ class Daemon:
         if self._stops and self._hold_until is None:
             self._hold_until = now + self._settings.drain_seconds
             self._fleet.hold()
+            self._manager.tell("STOPPING=1")
             self._log.info("stopping: running tasks may go on", seconds=self._settings.drain_seconds)
         if self._hold_until is not None and not self._draining and (now >= self._hold_until or self._stops > 1):
             self._draining = True

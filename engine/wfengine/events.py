@@ -30,6 +30,15 @@ class RunQueued(Event, frozen=True, kw_only=True):
     trigger: Trigger = Trigger.ONE_TIME
 
 
+class RunRepaired(Event, frozen=True, kw_only=True):
+    """A run that had ended was opened again, to execute some of its tasks once more."""
+
+    #: 1 for the first repair of the run.
+    repair_count: int
+    #: The tasks asked for, in the order of the job file.
+    task_keys: tuple[str, ...] = ()
+
+
 class RunStarted(Event, frozen=True, kw_only=True):
     """A run began to execute."""
 
@@ -54,6 +63,10 @@ class TaskStarted(Event, frozen=True, kw_only=True):
     task_key: str
     task_run_id: int
     attempt_number: int = 0
+    #: Which iteration of a for_each it is about, from 0; -1 for the task itself.
+    iteration: int = -1
+    #: How many iterations a for_each has.
+    iterations: int = 0
 
 
 class TaskRetrying(Event, frozen=True, kw_only=True):
@@ -66,6 +79,8 @@ class TaskRetrying(Event, frozen=True, kw_only=True):
     error: ErrorInfo | None = None
     #: Epoch milliseconds before which the next attempt does not start.
     next_attempt_at: int = 0
+    #: Which iteration of a for_each it is about, from 0; -1 for the task itself.
+    iteration: int = -1
 
 
 class TaskEnded(Event, frozen=True, kw_only=True):
@@ -79,6 +94,8 @@ class TaskEnded(Event, frozen=True, kw_only=True):
     duration_ms: int = 0
     error: ErrorInfo | None = None
     facts: Facts = Facts()
+    #: Which iteration of a for_each it is about, from 0; -1 for the task itself.
+    iteration: int = -1
 
 
 class TaskSkipped(Event, frozen=True, kw_only=True):
@@ -88,12 +105,31 @@ class TaskSkipped(Event, frozen=True, kw_only=True):
     task_run_id: int
     result: Result
     message: str = ""
+    #: Which iteration of a for_each it is about, from 0; -1 for the task itself.
+    iteration: int = -1
 
 
-AnyEvent = RunQueued | RunStarted | RunEnded | TaskStarted | TaskRetrying | TaskEnded | TaskSkipped
+class TickMissed(Event, frozen=True, kw_only=True):
+    """A job was due and there is no run of it; the reason says why."""
+
+    #: 0: it is about a job and none of its runs.
+    run_id: int = 0
+    #: Epoch milliseconds of the first instant missed, and of the last.
+    due: int
+    through: int
+    #: How many instants were missed.
+    count: int = 1
+    reason: str = ""
+
+
+AnyEvent = (
+    RunQueued | RunRepaired | RunStarted | RunEnded | TaskStarted | TaskRetrying | TaskEnded | TaskSkipped | TickMissed
+)
 
 #: Every kind of event, for documentation and decoding.
-KINDS: tuple[type[Event], ...] = (RunQueued, RunStarted, RunEnded, TaskStarted, TaskRetrying, TaskEnded, TaskSkipped)
+KINDS: tuple[type[Event], ...] = (
+    RunQueued, RunRepaired, RunStarted, RunEnded, TaskStarted, TaskRetrying, TaskEnded, TaskSkipped, TickMissed,
+)  # fmt: skip
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

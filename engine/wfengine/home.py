@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 from pathlib import Path
 
-from wfengine.errors import StateError
+from wfengine.errors import DiskFullError, StateError
 
 #: File systems on which a lock or shared memory of one machine is not seen by another, so that state would be lost.
 NETWORK = frozenset(
@@ -24,9 +25,20 @@ def run_folder(home: Path, run_id: int) -> Path:
     return home / "runs" / str(run_id)
 
 
-def attempt_folder(home: Path, run_id: int, task_key: str, attempt_number: int) -> Path:
+def event_folder(home: Path, stream: int) -> Path:
+    """Return the folder for the log of a stream of events: a run by its id, or a job by its id made negative."""
+    return run_folder(home, stream) if stream >= 0 else home / "jobs" / str(-stream)
+
+
+def attempt_folder(home: Path, run_id: int, task_key: str, attempt_number: int, iteration: int = -1) -> Path:
     """Return the folder of one attempt: its log, its scratch folder, its artifacts."""
-    return run_folder(home, run_id) / "tasks" / task_key / str(attempt_number)
+    return run_folder(home, run_id) / attempt_place(task_key, iteration, attempt_number)
+
+
+def attempt_place(task_key: str, iteration: int, attempt_number: int) -> str:
+    """Return where in its run's folder an attempt has its own; ``iteration`` is -1 for the task itself."""
+    inner = f"iterations/{iteration}/" if iteration >= 0 else ""
+    return f"tasks/{task_key}/{inner}{attempt_number}"
 
 
 def private_folder(path: Path) -> Path:
@@ -42,8 +54,14 @@ def private_folder(path: Path) -> Path:
         if not path.is_dir():
             raise StateError(f"{path} is a file, not a folder: name another home")
     except OSError as error:
-        raise StateError(f"cannot make the folder {path}: {error.strerror or error}; name another home") from error
+        message = f"cannot make the folder {path}: {error.strerror or error}; name another home"
+        raise state_error(message, error) from error
     return path
+
+
+def state_error(message: str, error: OSError) -> StateError:
+    """Return what to raise for a failed access to the home: a DiskFullError when there was no space."""
+    return DiskFullError(message) if error.errno in (errno.ENOSPC, errno.EDQUOT) else StateError(message)
 
 
 def open_private(path: Path, flags: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -21,6 +22,13 @@ class SparkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     master: str = "sail"
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a daemon shows its metrics."""
+
+    #: Port on 127.0.0.1; without one there are none.
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+
+
 class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What ``wfengine.toml`` in the project's root may say; every field has a default."""
 
@@ -35,6 +43,7 @@ class FileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     #: Bytes of log kept for each attempt, half from its head and half from its tail.
     log_limit: int = 64 * 1024 * 1024
     spark: SparkSettings = SparkSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: float
     log_limit: int
     spark: SparkSettings
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def project_root(start: Path) -> Path:
@@ -77,6 +87,7 @@ def load(start: Path, home: Path | None = None, environ: Mapping[str, str] = os.
         drain_seconds=file.drain_seconds,
         log_limit=file.log_limit,
         spark=file.spark,
+        metrics=file.metrics,
     )
 
 

@@ -85,6 +85,19 @@ class Trigger(Word):
     CONTINUOUS = "CONTINUOUS"
 
 
+class TickOutcome(Word):
+    """What became of an instant at which a job was due."""
+
+    #: A run was made and may start.
+    RUN = "RUN"
+    #: A run was made and waits for a place among the concurrent runs of its job.
+    QUEUED = "QUEUED"
+    #: The job was at its limit; the run that says so never started.
+    SKIPPED = "SKIPPED"
+    #: There is no run; the reason says why.
+    MISSED = "MISSED"
+
+
 #: Which life-cycle state may follow which; the store refuses everything else.
 LEGAL: dict[LifeCycle, frozenset[LifeCycle]] = {
     LifeCycle.QUEUED: frozenset(

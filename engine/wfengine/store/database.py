@@ -21,6 +21,10 @@ APPLICATION_ID = 0x7766656E
 
 Row = sqlite3.Row
 
+#: Settings of a file that is thrown away: no journal but for savepoints, 64 MiB of cache, nothing waits for the disk.
+_ALONE = ("journal_mode = MEMORY", "synchronous = OFF", "cache_size = -65536", "temp_store = MEMORY")
+_NONE: Mapping[str, Any] = {}
+
 
 @cache
 def statements() -> Mapping[str, str]:
@@ -46,14 +50,18 @@ def _setting(statement: str, changes: str) -> str:
 class Database:
     """A connection to one state file; used by one thread at a time."""
 
-    def __init__(self, path: Path, *, wait: float, durable: bool = True) -> None:
+    def __init__(self, path: Path, *, wait: float, durable: bool = True, alone: bool = False) -> None:
         """Open the existing file ``path``; an older schema is brought up to date, nothing else is written.
 
         ``wait`` is the number of seconds to wait for another writer. With ``durable`` false the last commits may be
-        lost in a power cut (never the file's integrity). Raises StateError in every case of a file that cannot be used.
+        lost in a power cut (never the file's integrity); with ``alone`` the file is thrown away with this process, and
+        may be broken by a crash. Raises StateError in every case of a file that cannot be used.
         """
         self.path = path
+        #: Whether no other process and no subscriber ever looks at the file.
+        self.alone = alone
         self._wait = wait
+        self._statements = statements()
         with self._in_words():
             self._connection = sqlite3.connect(
                 f"file:{quote(str(path))}?mode=rw",
@@ -69,6 +77,8 @@ class Database:
             with self._in_words():
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._connection.execute("PRAGMA foreign_keys = ON")
+                for setting in _ALONE if alone else ():
+                    self._connection.execute(f"PRAGMA {setting}").fetchone()
         except BaseException:
             self._connection.close()
             raise
@@ -83,8 +93,10 @@ class Database:
 
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Return all rows of a named query."""
-        with self._in_words():
-            return self._connection.execute(statements()[statement], values).fetchall()
+        try:
+            return self._connection.execute(self._statements[statement], values).fetchall()
+        except sqlite3.Error as error:
+            raise self._worded(error) from error
 
     def row(self, statement: str, **values: Any) -> Row | None:
         """Return the first row of a named query, None when there is none."""
@@ -93,23 +105,28 @@ class Database:
 
     def change(self, statement: str, **values: Any) -> int:
         """Execute a named statement inside ``writing``; return the number of rows it changed."""
-        with self._in_words():
-            return self._connection.execute(statements()[statement], values).rowcount
+        return self._execute(self._statements[statement], values).rowcount
 
     def change_columns(self, statement: str, columns: Mapping[str, Any], **key: Any) -> int:
         """Execute a named statement that sets just these columns, as ``change`` does; names come from code alone."""
         changes = ", ".join(f"{name} = :{name}" for name in columns)
-        with self._in_words():
-            return self._connection.execute(_setting(statement, changes), {**columns, **key}).rowcount
+        return self._execute(_setting(statement, changes), {**columns, **key}).rowcount
 
     def change_many(self, statement: str, values: Sequence[Mapping[str, Any]]) -> None:
         """Execute a named statement once for each mapping, inside ``writing``."""
         with self._in_words():
-            self._connection.executemany(statements()[statement], values)
+            self._connection.executemany(self._statements[statement], values)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the write lock for the block and commit it as one; whatever is raised undoes all of it."""
+        """Hold the write lock for the block and commit it as one; whatever is raised undoes all of it.
+
+        Inside another such block it is committed with that one.
+        """
+        if self._connection.in_transaction:
+            with self._nested():
+                yield
+            return
         with self._transaction("BEGIN IMMEDIATE"):
             yield
 
@@ -123,19 +140,35 @@ class Database:
             yield
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[None]:
-        with self._in_words():
-            self._connection.execute(begin)
+    def _nested(self) -> Iterator[None]:
+        self._execute("SAVEPOINT nested")
         try:
             yield
-            with self._in_words():
-                self._connection.execute("COMMIT")
+        except BaseException:
+            # As below: it may be undone already, together with what is around it.
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK TO nested")
+                self._execute("RELEASE nested")
+            raise
+        self._execute("RELEASE nested")
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self._execute(begin)
+        try:
+            yield
+            self._execute("COMMIT")
         except BaseException:
             # SQLite has already undone it after some errors, a full disk among them.
             if self._connection.in_transaction:
-                with self._in_words():
-                    self._connection.execute("ROLLBACK")
+                self._execute("ROLLBACK")
             raise
+
+    def _execute(self, sql: str, values: Mapping[str, Any] = _NONE) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, values)
+        except sqlite3.Error as error:
+            raise self._worded(error) from error
 
     def _bring_up_to_date(self) -> None:
         if self._version() == len(migrations()):
@@ -185,10 +218,13 @@ class Database:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError as error:
-            raise StateError(f"{self.path} refused a change: {error}") from error
         except sqlite3.Error as error:
-            raise _in_words(str(error), self.path, self._wait) from error
+            raise self._worded(error) from error
+
+    def _worded(self, error: sqlite3.Error) -> StateError:
+        if isinstance(error, sqlite3.IntegrityError):
+            return StateError(f"{self.path} refused a change: {error}")
+        return _in_words(str(error), self.path, self._wait)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """One event that one subscriber has not taken yet."""
 
     subscriber: str
+    #: The run; for an event of a job and of none of its runs, the job's id made negative.
     run_id: int
     #: Place of the event in its run, from 1.
     number: int

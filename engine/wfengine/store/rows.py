@@ -8,7 +8,7 @@ import msgspec
 
 from wfengine.events import AnyEvent
 from wfengine.jobs import Job
-from wfengine.runs import Attempt, ErrorInfo, Facts, JobRun
+from wfengine.runs import Attempt, ErrorInfo, Facts, Fingerprint, JobRun, Repair
 from wfengine.states import LifeCycle, Result, Trigger
 from wfengine.store.database import Row
 
@@ -16,6 +16,7 @@ _NO_FACTS = Facts()
 _encoder = msgspec.json.Encoder()
 _facts = msgspec.json.Decoder(Facts)
 _error = msgspec.json.Decoder(ErrorInfo)
+_fingerprint = msgspec.json.Decoder(Fingerprint)
 _event: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _job = msgspec.json.Decoder(Job)
 _strings = msgspec.json.Decoder(dict[str, str])
@@ -31,6 +32,11 @@ def encode(value: Any) -> str:
 def encode_or_null(value: Any) -> str | None:
     """Write a value as JSON text; None for what is empty."""
     return None if value is None or value == _NO_FACTS or value in ({}, (), []) else encode(value)
+
+
+def decode_any(text: str | None) -> Any:
+    """Read JSON values back; None for null."""
+    return None if text is None else _any.decode(text)
 
 
 def decode_event(text: str) -> AnyEvent:
@@ -49,6 +55,7 @@ def to_attempt(row: Row) -> Attempt:
         run_id=row["task_run_id"],
         task_key=row["task_key"],
         attempt_number=row["attempt_number"],
+        iteration=row["iteration"],
         state=LifeCycle(row["state"]),
         result=_result(row["result"]),
         message=row["message"] or "",
@@ -62,11 +69,26 @@ def to_attempt(row: Row) -> Attempt:
         output=_any.decode(row["output"] or "null"),
         values=_any.decode(row["task_values"] or "{}"),
         pid=row["pid"],
+        fingerprint=_fingerprint.decode(row["fingerprint"]) if row["fingerprint"] else None,
     )
 
 
-def to_run(row: Row, attempts: list[Row]) -> JobRun:
-    """Read a run with its attempts."""
+def to_repair(row: Row) -> Repair:
+    """Read a repair."""
+    return Repair(
+        repair_id=row["repair_id"],
+        asked_at=row["asked_at"],
+        state=LifeCycle(row["state"]),
+        result=_result(row["result"]),
+        message=row["message"] or "",
+        start_time=row["start_time"],
+        end_time=row["end_time"],
+        parameters=_strings.decode(row["parameters"] or "{}"),
+    )
+
+
+def to_run(row: Row, attempts: list[Row], repairs: list[Row], iterations: list[Row]) -> JobRun:
+    """Read a run with its attempts, its repairs and the attempts of its iterations."""
     return JobRun(
         run_id=row["run_id"],
         job_id=row["job_id"],
@@ -81,8 +103,13 @@ def to_run(row: Row, attempts: list[Row]) -> JobRun:
         end_time=row["end_time"],
         parameters=_strings.decode(row["parameters"] or "{}"),
         attempts=tuple(to_attempt(attempt) for attempt in attempts),
+        iterations=tuple(to_attempt(attempt) for attempt in iterations),
         idempotency_token=row["idempotency_token"],
         repair_count=row["repair_count"],
+        parent_run_id=row["parent_run_id"],
+        parent_task_run_id=row["parent_task_run_id"],
+        repairs=tuple(to_repair(repair) for repair in repairs),
+        backfill=row["backfill"],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from wfengine.errors import StateError
 from wfengine.events import AnyEvent
-from wfengine.runs import ErrorInfo, Facts
+from wfengine.runs import ErrorInfo, Facts, Fingerprint
 from wfengine.states import LEGAL, LifeCycle, Result
 from wfengine.store.database import Database, Row
 from wfengine.store.outbox import Outbox
@@ -17,12 +17,15 @@ from wfengine.store.rows import encode_or_null
 class Tx:
     """An open transaction on one run; a field left None keeps its value."""
 
-    def __init__(self, database: Database, run_id: int, subscribers: Sequence[str]) -> None:
+    def __init__(
+        self, database: Database, run_id: int, subscribers: Sequence[str], last_event: int | None = None
+    ) -> None:
         self._database = database
         self._run_id = run_id
         self._subscribers = subscribers
         self._outbox = Outbox(database)
-        self._last_event: int | None = None
+        #: Number of the newest event; None until it is looked up.
+        self._last_event = last_event
 
     def attempt(
         self,
@@ -42,6 +45,7 @@ class Tx:
         output: Any = None,
         values: Mapping[str, Any] | None = None,
         pid: int | None = None,
+        fingerprint: Fingerprint | None = None,
     ) -> None:
         """Change an attempt that is in the state ``expect``; the pid is forgotten when it ends.
 
@@ -61,6 +65,7 @@ class Tx:
             "resolved": encode_or_null(resolved),
             "output": encode_or_null(output),
             "task_values": encode_or_null(values),
+            "fingerprint": encode_or_null(fingerprint),
         }
         changes = _changes(f"attempt {task_run_id} of run {self._run_id}", expect, columns)
         if state is not None and state.ended:
@@ -70,9 +75,20 @@ class Tx:
             row = self._database.row("attempt_state", **key)
             raise _surprise(f"attempt {task_run_id} of run {self._run_id}", row, expect)
 
-    def add_attempt(self, task_key: str, attempt_number: int, state: LifeCycle, not_before: int | None = None) -> int:
-        """Add a further attempt of a task and return its id; StateError unless the number is the next one."""
-        place = self._database.row("task_place", run_id=self._run_id, task_key=task_key)
+    def add_attempt(
+        self,
+        task_key: str,
+        attempt_number: int,
+        state: LifeCycle,
+        not_before: int | None = None,
+        *,
+        iteration: int = -1,
+    ) -> int:
+        """Add a further attempt of a task, or of an iteration, and return its id.
+
+        Raises StateError unless the number is the next one.
+        """
+        place = self._database.row("task_place", run_id=self._run_id, task_key=task_key, iteration=iteration)
         if place is None or attempt_number != place["last"] + 1:
             raise StateError(f"run {self._run_id} can have no attempt {attempt_number} of task {task_key!r}")
         task_run_id = take_ids(self._database, 1)
@@ -82,11 +98,40 @@ class Tx:
             run_id=self._run_id,
             position=place["position"],
             task_key=task_key,
+            iteration=iteration,
             attempt_number=attempt_number,
             state=state.value,
             not_before=not_before,
         )
         return task_run_id
+
+    def add_iterations(self, task_key: str, attempt_numbers: Mapping[int, int]) -> int:
+        """Add an attempt of each iteration named, with that number; return the id of the first, the others follow."""
+        place = self._database.row("task_place", run_id=self._run_id, task_key=task_key, iteration=-1)
+        if place is None:
+            raise StateError(f"run {self._run_id} has no task {task_key!r}")
+        first = take_ids(self._database, len(attempt_numbers))
+        self._database.change_many(
+            "add_attempt",
+            [
+                {
+                    "task_run_id": first + index,
+                    "run_id": self._run_id,
+                    "position": place["position"],
+                    "task_key": task_key,
+                    "iteration": iteration,
+                    "attempt_number": attempt_number,
+                    "state": LifeCycle.PENDING.value,
+                    "not_before": None,
+                }
+                for index, (iteration, attempt_number) in enumerate(attempt_numbers.items())
+            ],
+        )
+        return first
+
+    def drop_waiting(self) -> None:
+        """Forget the attempts that never began."""
+        self._database.change("drop_waiting", run_id=self._run_id)
 
     def run(
         self,
@@ -113,6 +158,8 @@ class Tx:
 
     def event(self, event: AnyEvent) -> None:
         """Store what happened, to be logged and delivered after the commit."""
+        if self._database.alone:
+            return
         if self._last_event is None:
             row = self._database.row("last_event", run_id=self._run_id)
             self._last_event = row["number"] if row else 0
