@@ -8,6 +8,9 @@ import msgspec
 
 from wfengine.states import RunIf
 
+#: Kinds of task that the engine itself carries out (docs/semantics.md, section 6); no plugin can take their names.
+CONTROL = frozenset({"condition", "for_each", "run_job"})
+
 
 class Dependency(msgspec.Struct, frozen=True, omit_defaults=True):
     """An upstream task; ``outcome`` names the arm when the upstream is a condition."""
@@ -37,6 +40,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     kind: str
     #: The ``<kind>_task`` mapping as written, references not yet filled in.
     config: dict[str, Any] = {}
+    #: What a for_each runs once for each input; None for every other kind.
+    nested: Task | None = None
     depends_on: tuple[Dependency, ...] = ()
     run_if: RunIf = RunIf.ALL_SUCCESS
     disabled: bool = False
@@ -49,6 +54,10 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     retry_on_timeout: bool = False
     description: str = ""
     expect: tuple[Expectation, ...] = ()
+    #: ``restore``: what a failed, timed-out or cancelled attempt wrote to tables is undone.
+    on_failure: str = ""
+    #: Tables that the task writes, for those that cannot be seen by themselves.
+    outputs: tuple[str, ...] = ()
     #: Notification fields as written; notifier plugins read them.
     email_notifications: dict[str, Any] = {}
     webhook_notifications: dict[str, Any] = {}
@@ -101,8 +110,13 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     health: dict[str, Any] = {}
     #: Absolute path of the file; relative paths in the job start from its folder.
     path: str = ""
+    #: The bundle that holds it, as an absolute path, and its key there; empty for a file of one job.
+    bundle: str = ""
+    key: str = ""
     #: Databricks fields that were accepted and have no effect here, each as ``tasks[0].libraries``.
     ignored: tuple[str, ...] = ()
+    #: The patterns that chose these tasks from those of the file; empty when they are all of them.
+    only: tuple[str, ...] = ()
 
     def task(self, key: str) -> Task:
         """Return the task of that key; KeyError when there is none."""

@@ -60,8 +60,7 @@ class TaskContext(Generic[C]):
         self.parameters = parameters
         #: Structured log of this attempt; lines go to the attempt's log.
         self.log = log
-        #: A folder of this attempt alone, removed after it.
-        self.scratch = scratch
+        self._scratch = scratch
         #: Folder of the job file; relative paths start here.
         self.base = base
         #: Root of the project; code is only read from below it.
@@ -78,6 +77,12 @@ class TaskContext(Generic[C]):
         self._tables: Tables | None = None
         #: Task values set so far; reported with the completion record.
         self.values: dict[str, Any] = {}
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this attempt alone, made on first use and removed after the attempt."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._scratch
 
     @property
     def spark(self) -> SparkSession:
@@ -169,5 +174,14 @@ class Layer(ABC, Generic[C]):
 
         ``config`` is an instance of ``Config`` or, while it holds references, only partly checked; ``folder`` is
         the job file's. Returns pairs of field name and sentence.
+        """
+        return []
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any], folder: Path) -> list[Path]:
+        """Name the files that hold the task's code, so that a repair sees when they have changed.
+
+        ``config`` is the mapping of the job file, references not filled in; ``folder`` is the job file's. A file that
+        cannot be told from it is left out.
         """
         return []

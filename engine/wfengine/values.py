@@ -290,7 +290,13 @@ def parameters_of_run(job: Job, given: Mapping[str, str], scope: Scope) -> dict[
 
 
 def parameters_by_ids(
-    job: Job, given: Mapping[str, str], trigger: Trigger, *, trigger_time: int, start_time: int
+    job: Job,
+    given: Mapping[str, str],
+    trigger: Trigger,
+    *,
+    trigger_time: int,
+    start_time: int,
+    backfill: int | None = None,
 ) -> Callable[[int, int], dict[str, str]]:
     """Return ``parameters_of_run`` as a function of the job's and the run's id, which exist once the run is stored."""
 
@@ -302,6 +308,7 @@ def parameters_by_ids(
             start_time=start_time,
             trigger_type=trigger.value.lower(),
             trigger_time=trigger_time,
+            backfill=backfill,
         )
         return parameters_of_run(job, given, scope)
 

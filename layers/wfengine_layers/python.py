@@ -7,7 +7,7 @@ import importlib.machinery
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,13 @@ class PythonLayer(Layer[PythonConfig]):
             return [("callable", f"{config.callable!r} is not of the form package.module:function")]
         module = config.callable.partition(":")[0]
         return [] if _may_exist(module, folder) else [("callable", f"no module {module!r} in {folder} or installed")]
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any], folder: Path) -> list[Path]:
+        """Name the function's module when it lies below the job file's folder."""
+        module = str(config.get("callable", "")).partition(":")[0]
+        stem = folder.joinpath(*module.split("."))
+        return [file for file in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py") if file.is_file()]
 
 
 def _may_exist(module: str, folder: Path) -> bool:

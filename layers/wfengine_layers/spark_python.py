@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -68,3 +69,9 @@ class SparkPythonLayer(Layer[SparkPythonConfig]):
         if "{{" in config.python_file or file.is_file() or not file.is_relative_to(project_root(folder)):
             return []
         return [("python_file", f"there is no file {file}")]
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any], folder: Path) -> list[Path]:
+        """Name the script."""
+        file = str(config.get("python_file", ""))
+        return [] if "{{" in file else [folder / file]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from wfengine.runs import ErrorInfo
 from wfengine.states import Result, Trigger
 from wfengine.store import RUN_LOG, RunLock, Store
 
-JOB = Job(name="daily", tasks=(Task(task_key="t", kind="shell"),))
+JOB = Job(name="daily", tasks=(Task(task_key="t", kind="shell"),), max_concurrent_runs=1000)
 HOUR = 3_600_000
 #: Real seconds after which a test that hangs fails.
 PATIENCE = 20.0
@@ -333,6 +334,26 @@ def test_what_is_left_at_the_end_is_delivered_by_the_next_process(house: House) 
     assert house.bus(healthy).close(PATIENCE)
     assert [key for _, key in healthy.taken] == ["run_queued", "a"]
     assert house.left("mail") == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
+def test_thousands_of_runs_that_wait_cost_no_thousands_of_descriptors(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/reliability.md, D1: each held run costs a descriptor, and a process has no more than 1,024 on most systems."""
+    monkeypatch.setattr(bus_module, "MAX_HOLDS", 5)
+    monkeypatch.setattr(bus_module, "BATCH", 10)
+    locks = [house.run() for _ in range(100)]
+    before = len(os.listdir("/proc/self/fd"))
+    bus = house.bus()
+    assert bus.drain(PATIENCE)
+    assert len(os.listdir("/proc/self/fd")) - before < 30
+    for lock in locks:
+        house.end(lock, ())
+    bus.kick()
+    assert bus.drain(PATIENCE)
+    for lock in locks:
+        assert [line["kind"] for line in house.run_log(lock.run_id)] == ["run_queued", "run_ended"]
 
 
 def test_two_processes_on_one_home_do_not_deliver_the_same_event_twice(house: House) -> None:

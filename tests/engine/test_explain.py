@@ -125,3 +125,23 @@ def test_a_chain_of_ten_thousand_tasks_is_explained() -> None:
         Result.FAILED,
         *[Result.UPSTREAM_FAILED] * (count - 1),
     ]
+
+
+def test_control_tasks_say_what_they_do() -> None:
+    """docs/semantics.md, section 6."""
+    inner = Task(task_key="one", kind="shell")
+    tasks = (
+        Task(task_key="c", kind="condition", config={"op": "EQUAL_TO", "left": "{{job.id}}", "right": "1"}),
+        Task(task_key="loop", kind="for_each", config={"inputs": [1, 2], "concurrency": 2}, nested=inner),
+        Task(task_key="other", kind="run_job", config={"job_name": "nightly"}, depends_on=(Dependency("c", "false"),)),
+    )
+    found = explain(Job(name="j", tasks=tasks), {"c": "false", "loop": "FAILED"})
+    assert [(task.task_key, str(task.result), task.rule) for task in found.tasks] == [
+        ("c", "SUCCESS", "depends on no task; compares '{{job.id}}' EQUAL_TO '1'"),
+        ("loop", "FAILED", "depends on no task; runs one (shell) for 2 inputs, 2 at a time"),
+        (
+            "other",
+            "SUCCESS",
+            "condition c came out false, all upstream tasks succeeded (run_if ALL_SUCCESS); runs job nightly",
+        ),
+    ]

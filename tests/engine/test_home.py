@@ -7,6 +7,7 @@ import os
 import random
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from wfengine.states import LifeCycle, Trigger
 from wfengine.store import Store
 from wfengine.store.database import APPLICATION_ID
 
-JOB = Job(name="daily", tasks=(Task(task_key="t", kind="shell"),))
+JOB = Job(name="daily", tasks=(Task(task_key="t", kind="shell"),), max_concurrent_runs=1000)
 
 MOUNTS = r"""22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
 31 22 0:27 / /proc rw - proc proc rw
@@ -91,8 +92,11 @@ def test_a_damaged_state_file_is_refused_untouched(used: Path, damage) -> None:
 def test_damage_inside_the_file_is_said_in_words_when_it_is_met(used: Path) -> None:
     """docs/reliability.md, D6."""
     path = used / "state.db"
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'runs'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
     data = path.read_bytes()
-    path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
+    path.write_bytes(data[: (page - 1) * size] + b"\xff" * size + data[page * size :])
     with Store.open(used, FixedClock()) as store, pytest.raises(StateError, match="damaged or not a wfengine state"):
         store.runs()
 

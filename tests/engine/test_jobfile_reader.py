@@ -217,7 +217,7 @@ def test_all_settings_of_the_official_client_are_known(given, faults):
 
 
 @pytest.mark.parametrize("kind", ["pipeline", "dbt", "spark_jar", "spark_submit", "dashboard", "alert", "power_bi",
-                                  "clean_rooms_notebook", "condition", "for_each", "run_job", "sql", "python_wheel"])  # fmt: skip
+                                  "clean_rooms_notebook", "sql", "python_wheel"])  # fmt: skip
 def test_a_kind_that_cannot_run_here_is_refused_in_one_sentence(faults, kind):
     """docs/semantics.md, sections 1 and 6."""
     ((line, field, message),) = faults(task(f"{kind}_task: {{x: 1}}"))
@@ -229,7 +229,8 @@ def test_all_kinds_of_task_of_the_official_client_are_known(faults):
     jobs = pytest.importorskip("databricks.sdk.service.jobs")
     kinds = [name for name in jobs.Task.__dataclass_fields__ if name.endswith("_task") and name != "notebook_task"]
     for kind in kinds:
-        assert "not supported yet" in faults(task(f"{kind}: {{}}"))[0][2] or kind == "spark_python_task"
+        known = ("spark_python_task", "condition_task", "for_each_task", "run_job_task")
+        assert "not supported yet" in faults(task(f"{kind}: {{}}"))[0][2] or kind in known
 
 
 def test_a_kind_that_no_plugin_brings_is_refused_with_a_suggestion(faults):
@@ -593,3 +594,46 @@ def test_a_file_is_named_as_it_was_given(tmp_path, monkeypatch):
     with pytest.raises(JobFileError) as caught:
         read(Path("job.yml"), LAYERS, root=tmp_path)
     assert caught.value.faults[0].path == "job.yml"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        ("condition_task: {op: LESS_THAN, left: x, right: 1}", "condition_task.left", "is not a number, and LESS_THAN"),
+        ("condition_task: {op: EQUALS, left: x, right: 1}", "condition_task.op", "should be one of"),
+        ("max_retries: 1\ncondition_task: {op: EQUAL_TO, left: x, right: 1}", "max_retries", "never retried"),
+        ("max_retries: 1\nfor_each_task: {inputs: [1], task: {task_key: i, notebook_task: {notebook_path: n}}}",
+         "max_retries", "put max_retries on the task inside it"),
+        ("for_each_task: {inputs: 5, task: {task_key: i, notebook_task: {notebook_path: n}}}", "for_each_task.inputs",
+         "'5' is not a JSON array"),
+        ("for_each_task: {inputs: [], concurrency: 101, task: {task_key: i, notebook_task: {notebook_path: n}}}",
+         "for_each_task.concurrency", "should be at most 100"),
+        ("for_each_task: {inputs: [1], task: {task_key: i, depends_on: [x], notebook_task: {notebook_path: n}}}",
+         "for_each_task.task.depends_on", "has no meaning on the task inside a for_each"),
+        ("for_each_task: {inputs: [1], task: {task_key: i, for_each_task: {}}}", "for_each_task.task.for_each_task",
+         "cannot stand inside a for_each"),
+        ("for_each_task: {inputs: ['{{input}}'], task: {task_key: i, notebook_task: {notebook_path: n}}}",
+         "for_each_task.inputs[0]", "has no meaning here"),
+        ("for_each_task: {inputs: [1], task: {task_key: i, notebook_task: {notebook_path: '{{inptu}}'}}}",
+         "for_each_task.task.notebook_task.notebook_path", "is not a reference that exists"),
+        ("notebook_task: {notebook_path: '{{input}}'}", "notebook_task.notebook_path", "has no meaning here"),
+        ("run_job_task: {}", "run_job_task", "either `job_id` or `job_name`"),
+        ("expect: [{name: e, query: q}]\nrun_job_task: {job_id: 1}", "expect", "belong to the task that writes"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_control_task_has_its_place(faults, text, field, words):
+    """docs/semantics.md, section 6."""
+    ((_, found, message),) = faults(task(text))
+    assert (found, words in message) == (f"tasks[0].{field}", True), message
+
+
+def test_a_for_each_holds_its_task_and_its_inputs(tmp_path):
+    """docs/semantics.md, section 6."""
+    path = tmp_path / "job.yml"
+    path.write_text(
+        "name: j\ntasks:\n  - task_key: l\n    for_each_task:\n      inputs: [1, a]\n      concurrency: 3\n"
+        "      task: {task_key: i, max_retries: 2, notebook_task: {notebook_path: '{{input}}'}}\n"
+    )
+    (found,) = read(path, LAYERS, root=tmp_path).job.tasks
+    assert (found.kind, found.config) == ("for_each", {"inputs": [1, "a"], "concurrency": 3})
+    assert (found.nested.task_key, found.nested.kind, found.nested.max_retries) == ("i", "notebook", 2)

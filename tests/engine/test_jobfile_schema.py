@@ -14,7 +14,7 @@ import yaml
 from wfengine.errors import JobFileError
 from wfengine.jobfile import read, schema
 from wfengine.jobfile.schema import field_table, ignored_table
-from wfengine.jobfile.shapes import JobShape, TaskShape
+from wfengine.jobfile.shapes import ConditionShape, ForEachShape, JobShape, RunJobShape, TaskShape
 from wfengine.layer import Layer
 
 DOCS = Path(__file__).parents[2] / "docs" / "job-files.md"
@@ -77,6 +77,16 @@ GOOD = [
     "name: j\ntasks: [{task_key: a, max_retries: -1, load_task: {source: x, mode: full}}]\n",
     "name: j\ntasks: [{task_key: a, other_task: {sql: x}}, {task_key: b, depends_on: [a], other_task: {sql: x}}]\n",
 ]
+GOOD += [
+    f"name: j\ntasks: [{{task_key: c, {each}}}]\n"
+    for each in (
+        "condition_task: {op: EQUAL_TO, left: 1, right: '{{job.id}}'}",
+        "for_each_task: {inputs: [1, {a: b}], task: {task_key: i, load_task: {source: '{{input}}'}}}",
+        "for_each_task: {inputs: '{{job.id}}', concurrency: 100, task: {task_key: i, other_task: {sql: x}}}",
+        "run_job_task: {job_id: 5}",
+        "run_job_task: {job_name: other, job_parameters: {a: 1}}",
+    )
+]
 BAD = [
     "name: j\ntasks: [{task_key: a, other_task: {sql: x, source: GIT}}]\n",
     "name: j\n",
@@ -101,6 +111,18 @@ BAD = [
     "name: j\ntasks: [{task_key: a, run_if: all_done, load_task: {source: x}}]\n",
     "name: j\ntasks: [{task_key: a, max_retries: -2, load_task: {source: x}}]\n",
     "name: j\ntasks: [{task_key: a, expect: [{name: e, table: t}], load_task: {source: x}}]\n",
+]
+BAD += [
+    f"name: j\ntasks: [{{task_key: c, {each}}}]\n"
+    for each in (
+        "condition_task: {op: EQUALS, left: 1, right: 2}",
+        "condition_task: {op: EQUAL_TO, left: 1}",
+        "for_each_task: {inputs: [1]}",
+        "for_each_task: {inputs: [1], concurrency: 101, task: {task_key: i, other_task: {sql: x}}}",
+        "for_each_task: {inputs: [1], task: {task_key: i}}",
+        "run_job_task: {}",
+        "run_job_task: {job_id: 5, job_name: other}",
+    )
 ]
 
 
@@ -136,7 +158,8 @@ def test_what_the_schema_forbids_the_reader_refuses(text, tmp_path):
 
 def test_a_schema_without_layers_is_a_schema():
     jsonschema.Draft202012Validator.check_schema(schema({}))
-    assert "oneOf" not in schema({})["$defs"]["TaskShape"]
+    kinds = [choice["required"] for choice in schema({})["$defs"]["TaskShape"]["oneOf"]]
+    assert kinds == [["condition_task"], ["for_each_task"], ["run_job_task"]]
 
 
 def test_each_kind_of_task_refers_to_the_config_of_its_layer():
@@ -145,7 +168,12 @@ def test_each_kind_of_task_refers_to_the_config_of_its_layer():
 
 
 @pytest.mark.parametrize(
-    "table", [field_table(JobShape), field_table(TaskShape), ignored_table()], ids=["job", "task", "ignored"]
+    "table",
+    [
+        *map(field_table, (JobShape, TaskShape, ConditionShape, ForEachShape, RunJobShape)),
+        ignored_table(),
+    ],
+    ids=["job", "task", "condition", "for_each", "run_job", "ignored"],
 )
 def test_the_tables_of_the_documentation_are_those_of_the_code(table):
     assert table in DOCS.read_text()

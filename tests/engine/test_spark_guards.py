@@ -346,5 +346,5 @@ def test_transaction_options_that_do_nothing_are_warned_of_once(
 def test_a_commit_says_which_attempt_made_it(rows: Rows, table: Path) -> None:
     rows("k int, v string", (1, "new")).write.mode("append").option("userMetadata", "mine").save(str(table))
     stamps = [deltalog.commit(table, number)[0]["commitInfo"]["userMetadata"] for number in range(2)]
-    assert json.loads(stamps[0]) == {"run": 7, "task": "load", "attempt": 0}
+    assert json.loads(stamps[0]) == {"run": 7, "task": "load", "attempt": 0, "at": 1_700_000_000_000}
     assert stamps[1] == "mine"

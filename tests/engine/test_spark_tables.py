@@ -337,4 +337,4 @@ def test_a_commit_of_ours_is_stamped(tables: Tables, rows: Rows) -> None:
     tables.overwrite("s.t", rows("k int", (1,)))
     log = tables.path("s.t") / "_delta_log" / f"{0:020d}.json"
     info = json.loads(log.read_text().splitlines()[0])["commitInfo"]
-    assert json.loads(info["userMetadata"]) == {"run": 7, "task": "load", "attempt": 0}
+    assert json.loads(info["userMetadata"]) == {"run": 7, "task": "load", "attempt": 0, "at": 1_700_000_000_000}

@@ -146,7 +146,7 @@ def test_column_mapping_is_recognised(tmp_path: Path) -> None:
 
 def names_in(text: str) -> list[str]:
     found: list[str] = []
-    sqltext.replace_names(text, lambda chain: found.append(chain))
+    sqltext.replace_names(text, lambda chain, _: found.append(chain))
     return found
 
 

@@ -36,7 +36,7 @@ class FixedClock:
 def a_job(name: str = "daily", tasks: int = 2) -> Job:
     first = Task(task_key="t0", kind="shell", config={"command": ["true"]})
     rest = [Task(task_key=f"t{n}", kind="shell", depends_on=(Dependency("t0"),)) for n in range(1, tasks)]
-    return Job(name=name, tasks=(first, *rest))
+    return Job(name=name, tasks=(first, *rest), max_concurrent_runs=1000)
 
 
 def create(store: Store, job: Job | None = None, **changes: object) -> JobRun:
@@ -381,7 +381,7 @@ WRITER = textwrap.dedent(
     from wfengine.store import Store
 
     store = Store.open(Path(sys.argv[1]), SystemClock())
-    job = Job(name="j", tasks=tuple(Task(task_key=f"t{n}", kind="x") for n in range(50)))
+    job = Job(name="j", tasks=tuple(Task(task_key=f"t{n}", kind="x") for n in range(50)), max_concurrent_runs=10**6)
     while True:
         run, _ = store.create_run(job, parameters=lambda *ids: {}, trigger=Trigger.ONE_TIME, trigger_time=0, subscribers=("s",))
         lock = store.own(run.run_id)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from wfengine import jobfile, log, recovery, settings
+from wfengine import jobfile, log, nesting, recovery, settings
 from wfengine.bus import Bus
 from wfengine.clock import Clock, SystemClock
-from wfengine.errors import Fault
+from wfengine.errors import Fault, JobFileError
+from wfengine.finding import Finder
 from wfengine.jobs import Job
 from wfengine.registry import Plugins
 from wfengine.registry import load as load_plugins
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 #: Seconds that a finished command waits for notifiers; what is not delivered by then is delivered by a later one.
 DELIVERY_SECONDS = 5.0
+
+
+class Origin(NamedTuple):
+    """With what a job was read from its file."""
+
+    variables: Mapping[str, str] = {}
+    target: str | None = None
 
 
 class Base:
@@ -75,7 +83,13 @@ class Base:
         found = jobfile.read(
             Path(path), self.plugins.layers, root=root, variables=variables or {}, job=job, target=target
         )
+        self.refuse_chains(found.job, Origin(variables or {}, target))
         return found.job, found.warnings
+
+    def refuse_chains(self, job: Job, origin: Origin) -> None:
+        """Raise JobFileError when a run_job task of the job would start jobs without end or over too many levels."""
+        if found := nesting.faults(job, self.finder(None, origin)):
+            raise JobFileError(found)
 
     def inspect(
         self, path: str | Path, variables: Mapping[str, str] | None = None, *, target: str | None = None
@@ -86,6 +100,25 @@ class Base:
         """
         root = self.settings(path).root
         return jobfile.inspect(Path(path), self.plugins.layers, root=root, variables=variables or {}, target=target)
+
+    def finder(self, store: Store | None, origin: Origin | None = None) -> Finder:
+        """Return what finds the jobs of run_job tasks; they are read as the job that asks for them was."""
+        variables, target = origin or Origin()
+
+        def read(path: Path, name: str) -> Job | None:
+            from wfengine.jobfile.bundle.listing import Bundle
+
+            try:
+                found = self.inspect(path, variables, target=target)
+            except JobFileError:
+                if target is None:
+                    raise
+                found = self.inspect(path, variables)
+            if isinstance(found, Bundle):
+                return found.pick(name)[0] if any(name in (each.key, each.name) for each in found.listed) else None
+            return found.job if found.job.name == name else None
+
+        return Finder(read, store)
 
     # -- the home -----------------------------------------------------------------------------------------------
 
@@ -98,10 +131,10 @@ class Base:
         """Make the bus that delivers the stored events to this engine's plugins."""
         return Bus(store, self.plugins, self._clock, log.get())
 
-    def _open(self, found: Settings) -> Store:
+    def open_store(self, found: Settings) -> Store:
         """Open the home for writing, ending first what a dead engine left."""
         store = Store.open(found.home, self._clock)
-        self._recover(store, found)
+        self.recover(store, found)
         return store
 
     def _reading(self, stack: ExitStack) -> Store | None:
@@ -109,10 +142,11 @@ class Base:
         if not (found.home / "state.db").exists():
             return None
         store = stack.enter_context(Store.open(found.home, self._clock, create=False))
-        self._recover(store, found)
+        self.recover(store, found)
         return store
 
-    def _recover(self, store: Store, found: Settings) -> None:
+    def recover(self, store: Store, found: Settings) -> None:
+        """End the runs that a dead process of this home left."""
         ended = recovery.recover(store, self._clock, lambda run_id: marker(found, run_id), self.plugins.subscribers)
         if ended:
             bus = self.bus(store)

@@ -10,14 +10,19 @@ from typing import Any
 from wfengine import explain, graph, jobfile, values
 from wfengine import home as folders
 from wfengine.app.active import ActiveRun, Listener, Progress
+from wfengine.app.backfilling import Backfilling
+from wfengine.app.base import Origin
+from wfengine.app.keeping import Keeping
 from wfengine.app.operating import Operating, named_folders
+from wfengine.app.repairing import Repairing
 from wfengine.errors import UsageError, shown
 from wfengine.jobs import Job
 from wfengine.runs import JobRun, Tick
 from wfengine.states import Trigger
+from wfengine.store import RunLock
 
 
-class Engine(Operating):
+class Engine(Backfilling, Repairing, Operating, Keeping):
     """Runs jobs and tells of runs; several engines in one process do not disturb each other.
 
     ``home`` is the folder of the state; without it, it is ``.wfengine`` in the project around each job file (or around
@@ -88,26 +93,32 @@ class Engine(Operating):
         """Store a run and return it ready to be executed by ``wait``; ``listener`` is told of each event."""
         chosen, _ = self.validate(path, variables, job=job, target=target)
         given = dict(parameters or {})
-        if only:
-            chosen = graph.restrict(chosen, graph.select(graph.build(chosen.tasks), only))
-        found = self.settings(path)
-        store = self._open(found)
+        chosen = graph.narrow(chosen, only)
+        origin, found = Origin(variables or {}, target), self.settings(path)
+        store = self.open_store(found)
         now = self._clock.now_ms()
+        lock: RunLock | None = None
         try:
-            run, created = store.create_run(
-                chosen,
-                parameters=values.parameters_by_ids(chosen, given, Trigger.ONE_TIME, trigger_time=now, start_time=now),
-                trigger=Trigger.ONE_TIME,
-                trigger_time=now,
-                idempotency_token=idempotency_token,
-                allowed=named_folders(given, Path(chosen.path).parent),
-                subscribers=self.plugins.subscribers,
-            )
-            lock = store.own(run.run_id) if created else None
+            # Together, so that no other process finds the run without its owner.
+            with store.grouped():
+                run, created = store.create_run(
+                    chosen,
+                    parameters=values.parameters_by_ids(
+                        chosen, given, Trigger.ONE_TIME, trigger_time=now, start_time=now
+                    ),
+                    trigger=Trigger.ONE_TIME,
+                    trigger_time=now,
+                    idempotency_token=idempotency_token,
+                    allowed=named_folders(given, Path(chosen.path).parent),
+                    subscribers=self.plugins.subscribers,
+                )
+                lock = store.own(run.run_id) if created and not run.state.ended else None
         except BaseException:
+            if lock is not None:
+                lock.release()
             store.close()
             raise
-        return ActiveRun(self, store, found, chosen, run, lock, listener, progress)
+        return ActiveRun(self, store, found, chosen, run, lock, listener, progress, created=created, origin=origin)
 
     def runs(self, *, limit: int = 20, job: str | None = None) -> list[JobRun]:
         """Return the newest runs of the home, newest first."""
@@ -134,6 +145,6 @@ class Engine(Operating):
                 raise UsageError(f"there is no job {shown(job)!r}: {self.settings().home} holds nothing yet")
             return store.ticks(job, limit=limit) if store else []
 
-    def log_path(self, run_id: int, task_key: str, attempt_number: int) -> Path:
-        """Return the file that holds the captured output of an attempt."""
-        return folders.attempt_folder(self.settings().home, run_id, task_key, attempt_number) / "log"
+    def log_path(self, run_id: int, task_key: str, attempt_number: int, iteration: int = -1) -> Path:
+        """Return the file that holds the captured output of an attempt of a task, or of one of its iterations."""
+        return folders.attempt_folder(self.settings().home, run_id, task_key, attempt_number, iteration) / "log"

@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from wfengine import control, scheduler
+from wfengine import control, jobfile, scheduler
 from wfengine.app.base import Base
-from wfengine.errors import UsageError, did_you_mean, listed, shown
+from wfengine.errors import JobFileError, UsageError, did_you_mean, listed, shown
+from wfengine.home import run_folder
 from wfengine.runs import JobRow, JobRun
+from wfengine.states import LifeCycle
 from wfengine.store import Store
 
 if TYPE_CHECKING:
     from wfengine.daemon import Daemon
+    from wfengine.health import Facts, Health
     from wfengine.shelf import Content
+    from wfengine.simulation import Scene
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,17 +43,40 @@ class Operating(Base):
         """Make the long-running process for these job files, folders and globs; its ``serve`` blocks."""
         from wfengine.daemon import Daemon
 
-        paths = [Path(source).absolute() for source in sources]
-        first = paths[0] if paths[0].is_dir() else paths[0].parent
-        self._project = first
+        paths = self._settle(sources)
         found = self.settings()
         return Daemon(
             settings=msgspec.structs.replace(found, max_tasks=max_tasks or found.max_tasks),
             sources=paths,
-            read=self._content,
+            read=partial(self._content, found.root),
             plugins=self.plugins,
             clock=self._clock,
             environ=os.environ,
+            finder=self.finder,
+        )
+
+    def scene(self, sources: Sequence[str | Path], *, start: int, max_tasks: int | None = None) -> Scene:
+        """Read these job files, folders and globs for a simulation that begins at ``start`` (epoch milliseconds).
+
+        Without ``max_tasks`` any number of tasks may run at the same time. Raises UsageError with all that is wrong
+        with the files, and when there is no job in them.
+        """
+        from wfengine.shelf import Shelf
+        from wfengine.simulation import Scene, Script
+
+        shelf = Shelf(self._settle(sources), partial(self._content, self.settings().root))
+        shelf.refresh()
+        if shelf.errors:
+            raise UsageError("\n".join(shelf.errors.values()))
+        if not shelf.jobs:
+            raise UsageError(f"there is no job file in {listed([str(source) for source in sources])}")
+        return Scene(
+            jobs=shelf.jobs,
+            layers=self.plugins.layers,
+            settings=self.settings(),
+            start=start,
+            script=Script(shelf.jobs.values()),
+            max_tasks=max_tasks,
         )
 
     def trigger(
@@ -86,14 +114,30 @@ class Operating(Base):
             store.resume(job_name)
         control.knock(self.settings().home)
 
-    def cancel(self, run_id: int) -> bool:
-        """Ask the daemon to cancel a run; False when no daemon listens, and then the next one does it."""
-        with self._operating() as store:
+    def cancel(self, run_id: int, task_key: str | None = None) -> bool:
+        """Ask whoever executes a run to cancel it, or one task of it.
+
+        False when nobody listens; then whoever takes the run up does it. Raises UsageError when there is no such run or
+        task, or it has ended.
+        """
+        home = self.settings().home
+        if not (home / "state.db").exists():
+            raise UsageError(f"there is no run {run_id}: {home} holds no runs yet")
+        with self.open_store(self.settings()) as store:
             run = store.run(run_id)
             if run.state.ended:
                 raise UsageError(f"run {run_id} has ended already: {run.result or run.state}")
-            store.request("cancel", run_id)
-        return control.knock(self.settings().home)
+            if task_key is not None and run.state is LifeCycle.QUEUED:
+                raise UsageError(f"run {run_id} waits for its turn: cancel the whole of it, or wait until it runs")
+            if task_key is not None:
+                attempt = run.latest().get(task_key)
+                if attempt is None:
+                    hint = did_you_mean(task_key, run.latest()) or f"it has {listed(list(run.latest()), 10)}"
+                    raise UsageError(f"run {run_id} has no task {shown(task_key)!r} ({hint})")
+                if attempt.state.ended:
+                    raise UsageError(f"task {task_key} of run {run_id} has ended already: {attempt.result}")
+            store.request("cancel", run_id, task_key)
+        return control.knock(run_folder(home, run_id), control.RUN_DOOR) or control.knock(home)
 
     def believe_clock(self) -> bool:
         """Tell the daemon that the clock is right after a jump; False when no daemon listens."""
@@ -108,15 +152,23 @@ class Operating(Base):
             return store.jobs() if store else []
 
     def next_due(self, names: Sequence[str]) -> dict[str, int]:
-        """Return when loaded jobs with a schedule are due next, in epoch milliseconds; paused ones are left out."""
+        """Return when loaded jobs with a schedule are due next, in epoch milliseconds.
+
+        Paused ones are left out, and those whose file has become faulty.
+        """
         from wfengine.schedule import compile as compile_schedule
 
         found: dict[str, int] = {}
         with ExitStack() as stack:
             store = self._reading(stack)
             for row in store.jobs() if store else []:
-                job, _ = self.validate(row.file, job=row.name)
-                if row.name not in names or row.paused or job.schedule is None or job.schedule.pause_status == "PAUSED":
+                if row.name not in names or row.paused:
+                    continue
+                try:
+                    job, _ = self.validate(row.file, job=row.name)
+                except JobFileError:
+                    continue  # the daemon logs what is wrong with it
+                if job.schedule is None or job.schedule.pause_status == "PAUSED":
                     continue
                 due = compile_schedule(job.schedule).next_after(max(row.cursor, self._clock.now_ms()))
                 if due is not None:
@@ -132,11 +184,24 @@ class Operating(Base):
             running = [store.run(run_id) for run_id in store.unfinished()] if store else []
         return Status(home=str(home), daemon=control.daemon_pid(home) if alive else None, running=running)
 
-    def _content(self, path: Path) -> Content:
+    def health(self) -> tuple[Facts, Health]:
+        """Look at the home from outside, with a daemon or without, and judge how well it is served."""
+        from wfengine import health
+
+        return health.look(self.settings().home, self._clock)
+
+    def _settle(self, sources: Sequence[str | Path]) -> list[Path]:
+        """Take the project around the first of these files and folders as this engine's; return them as paths."""
+        paths = [Path(source).absolute() for source in sources]
+        self._project = paths[0] if paths[0].is_dir() else paths[0].parent
+        return paths
+
+    def _content(self, root: Path, path: Path) -> Content:
         from wfengine.jobfile.bundle.listing import Bundle
         from wfengine.shelf import Content
 
-        found = self.inspect(path)
+        # Not ``self.inspect``, which looks for the project around each of maybe ten thousand files.
+        found = jobfile.inspect(path, self.plugins.layers, root=root)
         if isinstance(found, Bundle):
             jobs = tuple(listed.job for listed in found.listed if listed.job is not None and listed.runs)
             return Content(jobs=jobs, error="\n".join(map(str, found.faults)))

@@ -69,12 +69,20 @@ def resume(job: str | None, clock: bool, home: Path | None) -> int:
 
 @click.command()
 @click.argument("run_id", metavar="RUN", type=int)
+@click.argument("task_key", metavar="[TASK]", required=False)
 @options.home
-def cancel(run_id: int, home: Path | None) -> int:
-    """Ask the daemon to cancel a run; its clean-up tasks still run."""
+def cancel(run_id: int, task_key: str | None, home: Path | None) -> int:
+    """Cancel a run, whichever process executes it; its clean-up tasks still run.
+
+    With TASK only that task is cancelled and the run goes on. A second cancel of a run kills its tasks.
+    """
     from wfengine.app import Engine
 
-    click.echo(f"run {run_id} is being cancelled" if Engine(home).cancel(run_id) else NOBODY)
+    what = f"run {run_id}" if task_key is None else f"task {task_key} of run {run_id}"
+    heard = Engine(home).cancel(run_id, task_key)
+    click.echo(
+        f"{what} {'is being cancelled' if heard else 'is executed by nobody now; whoever takes it up cancels it'}"
+    )
     return 0
 
 

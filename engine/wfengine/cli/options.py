@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wfengine.errors import shown
+
+if TYPE_CHECKING:
+    from wfengine.schedule import Zone
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: The first second of the year 3000.
+LAST_SECOND = 32_503_680_000
 
 #: Folder that the engine keeps its state in.
 home = click.option(
@@ -41,6 +49,20 @@ def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
             raise click.UsageError(f"{option} {name!r} is given twice")
         found[name] = value
     return found
+
+
+def moment(text: str, zone: Zone, option: str) -> int:
+    """Return the epoch milliseconds of an ISO time, which is one of ``zone`` when it names no offset.
+
+    Raises click.UsageError, naming the option, when it is none or lies before 1970 or after 2999.
+    """
+    try:
+        second = zone.moment(text)
+    except (ValueError, OverflowError):
+        raise click.UsageError(f"{option} {shown(text)!r}: write a time as 2026-03-29 or 2026-03-29T02:00") from None
+    if not 0 <= second < LAST_SECOND:
+        raise click.UsageError(f"{option} {shown(text)!r}: should be between 1970 and 2999")
+    return second * 1000
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -16,6 +16,7 @@ from wfengine.cli import options
 
 if TYPE_CHECKING:
     from wfengine.app import ActiveRun
+    from wfengine.cli.live import Silent
 
 
 @click.command(name="run-once")
@@ -65,9 +66,16 @@ def run_once(
         listener=screen.take,
         progress=screen.progress,
     )
-    with _interruptible(active) as interruptions, screen.showing(active):
+    return finish(active, screen, text)
+
+
+def finish(active: ActiveRun, screen: Silent, text: bool) -> int:
+    """Execute a run, show it, and return the exit code of the command."""
+    if active.run.state.value == "QUEUED":
+        click.echo(f"run {active.run.run_id} waits for its turn: {active.run.message}", err=True)
+    with interruptible(active) as interruptions, screen.showing(active):
         run = active.wait()
-    if output == "json":
+    if not text:
         from wfengine.jobsapi import run_json
 
         options.print_json(run_json(run, active.job))
@@ -80,8 +88,16 @@ def run_once(
     return 0 if run.succeeded else 1
 
 
+class Cancellable(Protocol):
+    """What Ctrl-C stops."""
+
+    def cancel(self) -> None:
+        """Stop: the first call politely, the second at once."""
+        ...
+
+
 @contextmanager
-def _interruptible(active: ActiveRun) -> Iterator[list[int]]:
+def interruptible(active: Cancellable) -> Iterator[list[int]]:
     """Let Ctrl-C and SIGTERM cancel the run while the block runs; yields the list of the signals that came."""
     came: list[int] = []
 

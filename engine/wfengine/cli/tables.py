@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from wfengine.explain import Explanation
     from wfengine.jobs import Job
     from wfengine.registry import Plugins
+    from wfengine.repair import RepairPlan
 
 _WRONG = (Result.FAILED, Result.TIMEDOUT)
+#: Iterations that went wrong and are named.
+MOST_ITERATIONS = 20
 
 
 def console() -> Console:
@@ -71,11 +74,15 @@ def run_detail(run: JobRun, job: Job) -> None:
     if run.start_time:
         ended = f", ended {iso(run.end_time)}" if run.end_time else ""
         out.print(f"started {iso(run.start_time)}{ended}, {run.trigger}")
+    for number, repair in enumerate(run.repairs, 1):
+        before = first_line(repair.message) or str(repair.state)
+        out.print(f"repair {number} at {iso(repair.asked_at)}, before it {repair.result or ''}: {escape(before)}")
     for name, value in run.parameters.items():
         out.print(f"  {escape(name)} = {escape(repr(value))}")
     _result_line(out, run)
     _failures(out, run)
     _attempts(out, run)
+    _iterations(out, run)
     for attempt in run.attempts:
         _facts(out, attempt)
 
@@ -89,7 +96,7 @@ def _attempts(out: Console, run: JobRun) -> None:
         facts = attempt.facts
         table.add_row(
             escape(attempt.task_key) + again,
-            styled(state),
+            styled(state + _counted(run, attempt)),
             options.seconds(took),
             options.rows(facts.rows_read),
             options.rows(facts.rows_written),
@@ -98,10 +105,38 @@ def _attempts(out: Console, run: JobRun) -> None:
     out.print(table)
 
 
+def _counted(run: JobRun, attempt: Attempt) -> str:
+    """Write how many iterations of a for_each succeeded, or have ended while it goes on: `` 3 of 10``."""
+    iterations = run.iterated(attempt.task_key) if run.latest()[attempt.task_key] is attempt else []
+    if not iterations:
+        return ""
+    good = sum(1 for each in iterations if (each.result is Result.SUCCESS or (each.state.ended and not attempt.result)))
+    return f" {good:,} of {len(iterations):,}"
+
+
+def _iterations(out: Console, run: JobRun) -> None:
+    """Print the iterations that went wrong, and of each for_each how many that were."""
+    for key in dict.fromkeys(attempt.task_key for attempt in run.iterations):
+        found = run.iterated(key)
+        bad = [each for each in found if each.state.ended and each.result is not Result.SUCCESS]
+        bad.sort(key=lambda each: (each.result not in _WRONG, each.iteration))
+        if not bad:
+            continue
+        out.print(f"{escape(key)}: {len(bad):,} of {len(found):,} iterations did not succeed")
+        for each in bad[:MOST_ITERATIONS]:
+            text = escape(first_line(printable(each.error.message if each.error else each.message)))
+            out.print(f"  {escape(each.title)} {styled(str(each.result))}: {text}", soft_wrap=True)
+        if len(bad) > MOST_ITERATIONS:
+            out.print(f"  and {len(bad) - MOST_ITERATIONS:,} more")
+
+
 def _result_line(out: Console, run: JobRun) -> None:
     took = options.seconds(run.end_time - run.start_time) if run.end_time and run.start_time else ""
     message = f": {escape(first_line(run.message))}" if run.message else ""
-    out.print(f"run {run.run_id} {styled(str(run.result or run.state))}{' in ' + took if took else ''}{message}", soft_wrap=True)
+    out.print(
+        f"run {run.run_id} {styled(str(run.result or run.state))}{' in ' + took if took else ''}{message}",
+        soft_wrap=True,
+    )
 
 
 def _wrong(run: JobRun) -> list[Attempt]:
@@ -124,7 +159,9 @@ def _failures(out: Console, run: JobRun) -> None:
 
 def _facts(out: Console, attempt: Attempt) -> None:
     facts = attempt.facts
-    lines = [_table_line(fact) for fact in facts.tables]
+    lines = [line for fact in facts.tables for line in (_table_line(fact), *(f"  {c}" for c in fact.schema_changes))]
+    if facts.undo:
+        lines.append(facts.undo)
     if facts.rows_duplicate:
         lines.append(f"{options.rows(facts.rows_duplicate)} duplicate rows left out")
     for fact in facts.expectations:
@@ -145,7 +182,9 @@ def _table_line(fact: TableFact) -> str:
     if fact.version_before is not None and fact.version_before != fact.version_after:
         versions = f" version {fact.version_before} -> {fact.version_after}"
     rows = f", {options.rows(fact.rows)} rows" if fact.rows is not None else ""
-    return f"{fact.role} {fact.table}{versions}{rows}"
+    size = f", {fact.bytes:,} bytes" if fact.bytes else ""
+    operation = f", {fact.operation}" if fact.operation else ""
+    return f"{fact.role} {fact.table}{versions}{rows}{size}{operation}"
 
 
 def _outputs(run: JobRun) -> list[TableFact]:
@@ -198,6 +237,18 @@ def explanation(found: Explanation) -> None:
     out = console()
     out.print(table)
     out.print(f"the run ends as {styled(str(found.result))}: {escape(found.message)}")
+
+
+def repair_plan(found: RepairPlan) -> None:
+    """Print which tasks a repair runs, which stay, and why."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("task", "runs", "why"):
+        table.add_column(name, no_wrap=name != "why")
+    for task in found.tasks:
+        table.add_row(escape(task.task_key), "yes" if task.runs else "no", escape(first_line(task.reason)))
+    out = console()
+    out.print(table)
+    out.print(f"{len(found.task_keys)} of {len(found.tasks)} tasks run")
 
 
 def plugin_list(found: Plugins) -> None:

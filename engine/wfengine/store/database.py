@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from wfengine import home as folders
 from wfengine.errors import DiskFullError, StateError
+from wfengine.failpoints import failpoint
 
 #: Marks the file as ours ("wfen"), so that another program's database is never taken for an old one of ours.
 APPLICATION_ID = 0x7766656E
@@ -98,6 +99,11 @@ class Database:
         except sqlite3.Error as error:
             raise self._worded(error) from error
 
+    def each(self, statement: str, **values: Any) -> Iterator[Row]:
+        """Yield the rows of a named query one by one, however many there are; inside ``reading``."""
+        with self._in_words():
+            yield from self._connection.execute(self._statements[statement], values)
+
     def row(self, statement: str, **values: Any) -> Row | None:
         """Return the first row of a named query, None when there is none."""
         rows = self.rows(statement, **values)
@@ -117,18 +123,12 @@ class Database:
         with self._in_words():
             self._connection.executemany(self._statements[statement], values)
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Hold the write lock for the block and commit it as one; whatever is raised undoes all of it.
 
         Inside another such block it is committed with that one.
         """
-        if self._connection.in_transaction:
-            with self._nested():
-                yield
-            return
-        with self._transaction("BEGIN IMMEDIATE"):
-            yield
+        return self._nested() if self._connection.in_transaction else self._transaction("BEGIN IMMEDIATE")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -138,6 +138,31 @@ class Database:
             return
         with self._transaction("BEGIN"):
             yield
+
+    @contextmanager
+    def without_references(self) -> Iterator[None]:
+        """Let the transactions of the block remove rows without a look for what refers to them."""
+        self._execute("PRAGMA foreign_keys = OFF")
+        try:
+            yield
+        finally:
+            self._execute("PRAGMA foreign_keys = ON")
+
+    def shrink(self) -> None:
+        """Give the space of removed rows back to the disk; writers wait meanwhile."""
+        self._execute("VACUUM")
+        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def copy_to(self, path: Path) -> None:
+        """Copy one moment of all that is committed into the empty file ``path``; writers go on meanwhile."""
+        with self._in_words(), closing(sqlite3.connect(path, isolation_level=None)) as target:
+            self._connection.backup(target)
+
+    def faults(self) -> list[str]:
+        """Return what SQLite finds wrong in the file itself; empty when it is sound."""
+        with self._in_words():
+            found = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(10)")]
+        return [] if found == ["ok"] else found
 
     @contextmanager
     def _nested(self) -> Iterator[None]:
@@ -155,9 +180,14 @@ class Database:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         self._execute(begin)
+        writes = begin != "BEGIN"
         try:
             yield
+            if writes:
+                failpoint("store.before_commit")
             self._execute("COMMIT")
+            if writes:
+                failpoint("store.after_commit")
         except BaseException:
             # SQLite has already undone it after some errors, a full disk among them.
             if self._connection.in_transaction:
@@ -204,6 +234,7 @@ class Database:
             mode = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
                 raise StateError(f"the file system of {self.path} cannot carry it safely: put the home on a local disk")
+            failpoint("store.before_migration")
             try:
                 self._connection.executescript(
                     f"BEGIN IMMEDIATE;\n{migrations()[number - 1]}\nPRAGMA application_id = {APPLICATION_ID};\n"
@@ -213,6 +244,7 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            failpoint("store.after_migration")
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

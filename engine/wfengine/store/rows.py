@@ -44,6 +44,11 @@ def decode_event(text: str) -> AnyEvent:
     return _event.decode(text)
 
 
+def decode_job(text: str) -> Job:
+    """Read a job back."""
+    return _job.decode(text)
+
+
 def decode_snapshot(row: Row) -> tuple[Job, tuple[str, ...]]:
     """Read a job and the folders allowed to its run."""
     return _job.decode(row["job"]), _paths.decode(row["allowed"] or "[]")

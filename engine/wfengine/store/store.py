@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -14,12 +14,14 @@ from wfengine.events import AnyEvent
 from wfengine.jobs import Job
 from wfengine.runs import JobRow, JobRun, Tick
 from wfengine.states import LifeCycle, Trigger
-from wfengine.store import asked, file, newrun, reopening, rows, ticks
+from wfengine.store import asked, backup, file, newrun, reopening, rows, ticks
 from wfengine.store.asked import Request
 from wfengine.store.database import Database, Row
 from wfengine.store.figures import Figures
+from wfengine.store.inspection import Inspection
 from wfengine.store.newrun import Executor, NewRun, Parameters
 from wfengine.store.outbox import Outbox
+from wfengine.store.pruning import Pruning
 from wfengine.store.reopening import Reopening
 from wfengine.store.ticks import Lead, LedgerTx, Queue, Timing
 from wfengine.store.transaction import Tx
@@ -274,11 +276,9 @@ class Store:
             message = f"cannot lock run {run_id} in {folder}: {error.strerror or error}"
             raise folders.state_error(message, error) from error
 
-    @contextmanager
-    def grouped(self) -> Iterator[None]:
+    def grouped(self) -> AbstractContextManager[None]:
         """Commit all that is written in the block as one; a part of it that raises is undone alone."""
-        with self._database.writing():
-            yield
+        return self._database.writing()
 
     @contextmanager
     def transaction(self, lock: RunLock, subscribers: Sequence[str] = ()) -> Iterator[Tx]:
@@ -293,6 +293,26 @@ class Store:
                     f"run {lock.run_id} was taken over by another process; nothing more is written from here"
                 )
             yield Tx(self._database, lock.run_id, subscribers)
+
+    # -- looking after the file ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def inspecting(self) -> Iterator[Inspection]:
+        """Look at everything as it is at one moment; nobody waits for it."""
+        with self._database.reading():
+            yield Inspection(self._database)
+
+    def pruning(self, before: int) -> Pruning:
+        """Return what removes all that ended before a time, in epoch milliseconds."""
+        return Pruning(self._database, before)
+
+    def shrink(self) -> None:
+        """Give the space of removed rows back to the disk; writers wait meanwhile."""
+        self._database.shrink()
+
+    def back_up(self, path: Path) -> backup.Manifest:
+        """Copy one moment of the state to a new file, with a manifest beside it; see ``backup.make``."""
+        return backup.make(self._database, path, self._clock)
 
     # -- schedules ----------------------------------------------------------------------------------------------
 

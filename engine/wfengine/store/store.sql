@@ -337,3 +337,146 @@ WHERE recorded_at >= :since GROUP BY outcome ORDER BY outcome;
 SELECT start_time - due AS delay, recorded_at - due AS noticed
 FROM (SELECT due, outcome, run_id, recorded_at FROM ticks ORDER BY tick_id DESC LIMIT :limit) JOIN runs USING (run_id)
 WHERE outcome = 'RUN' AND recorded_at >= :since AND start_time IS NOT NULL AND repair_count = 0 ORDER BY delay;
+
+-- name: audit_runs
+SELECT run_id, job_id, snapshot, state, result, start_time, end_time, repair_count FROM runs ORDER BY run_id;
+
+-- name: audit_attempts
+-- In the order of the index of what is unique, so that nothing is sorted.
+SELECT run_id, task_run_id, task_key, iteration, attempt_number, state, result, start_time, end_time, outcome
+FROM attempts ORDER BY run_id, task_key, iteration, attempt_number;
+
+-- name: audit_events
+SELECT run_id, number, event FROM events WHERE run_id > 0 ORDER BY run_id, number;
+
+-- name: audit_repairs
+SELECT run_id, number, snapshot, start_time FROM repairs ORDER BY run_id, number;
+
+-- name: audit_run_ids
+SELECT run_id FROM runs;
+
+-- name: audit_executed
+SELECT DISTINCT run_id FROM attempts WHERE start_time IS NOT NULL;
+
+-- name: audit_snapshot
+SELECT job FROM snapshots WHERE sha256 = :sha256;
+
+-- name: audit_leftovers
+SELECT run_id, since FROM leftovers;
+
+-- name: audit_oddities
+-- What stands alone although it belongs to something else; each with a sentence.
+SELECT 'ticks' AS rule, 'tick ' || tick_id AS subject, 'its outcome is ' || outcome || ' and it names no run' AS message
+FROM ticks WHERE outcome <> 'MISSED' AND run_id IS NULL
+UNION ALL
+SELECT 'ticks', 'tick ' || tick_id, 'it was missed and names run ' || run_id
+FROM ticks WHERE outcome = 'MISSED' AND run_id IS NOT NULL
+UNION ALL
+SELECT 'ticks', 'tick ' || tick_id, 'there is no run ' || ticks.run_id
+FROM ticks LEFT JOIN runs USING (run_id) WHERE ticks.run_id IS NOT NULL AND runs.run_id IS NULL
+UNION ALL
+SELECT 'ticks', 'tick ' || tick_id, 'run ' || ticks.run_id || ' is one of another job or instant'
+FROM ticks JOIN runs USING (run_id) WHERE ticks.job_id <> runs.job_id OR due <> trigger_time
+UNION ALL
+SELECT 'ticks', 'run ' || run_id, 'it was scheduled and has ' || COUNT(tick_id) || ' ticks, not one'
+FROM runs LEFT JOIN ticks USING (run_id)
+WHERE trigger_type IN ('PERIODIC', 'FILE_ARRIVAL', 'TABLE', 'CONTINUOUS') GROUP BY run_id HAVING COUNT(tick_id) <> 1
+UNION ALL
+SELECT 'deliveries', 'delivery ' || run_id || '-' || number || '-' || subscriber, 'there is no such event'
+FROM deliveries LEFT JOIN events USING (run_id, number) WHERE event IS NULL
+UNION ALL
+SELECT 'events', 'run ' || run_id, 'there are events of it, and no such run'
+FROM (SELECT DISTINCT run_id FROM events WHERE run_id > 0) LEFT JOIN runs USING (run_id) WHERE job_id IS NULL
+UNION ALL
+SELECT 'attempts', 'run ' || run_id, 'there are attempts of it, and no such run'
+FROM (SELECT DISTINCT run_id FROM attempts) LEFT JOIN runs USING (run_id) WHERE job_id IS NULL
+UNION ALL
+SELECT 'ids', 'run ' || run_id, 'an attempt of run ' || attempts.run_id || ' has the same id'
+FROM runs JOIN attempts ON task_run_id = runs.run_id
+UNION ALL
+SELECT 'ids', 'repair ' || repair_id, 'a run or an attempt has the same id'
+FROM repairs WHERE EXISTS (SELECT 1 FROM runs WHERE runs.run_id = repair_id)
+    OR EXISTS (SELECT 1 FROM attempts WHERE task_run_id = repair_id)
+UNION ALL
+SELECT 'ids', 'counter', 'the next id is ' || next || ', and ' || greatest || ' is in use'
+FROM counter, (SELECT MAX(id) AS greatest FROM
+    (SELECT MAX(run_id) AS id FROM runs UNION ALL SELECT MAX(task_run_id) FROM attempts
+     UNION ALL SELECT MAX(repair_id) FROM repairs UNION ALL SELECT MAX(run_id) FROM leftovers))
+WHERE next <= greatest
+UNION ALL
+SELECT 'ids', 'job ' || jobs.name, 'run number ' || MAX(number_in_job) || ' is beyond its count of ' || jobs.runs
+FROM runs JOIN jobs USING (job_id) GROUP BY job_id HAVING MAX(number_in_job) > jobs.runs;
+
+-- name: old_runs
+-- What an unfinished run has started stays as long as that run may look at it.
+SELECT run_id, (SELECT COUNT(*) FROM attempts WHERE attempts.run_id = runs.run_id) AS attempts FROM runs
+WHERE run_id > :after AND end_time < :before AND state IN ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR')
+    AND NOT EXISTS (SELECT 1 FROM runs AS parent WHERE parent.run_id = runs.parent_run_id
+                    AND parent.state NOT IN ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR'))
+ORDER BY run_id LIMIT :limit;
+
+-- name: mark_pruned
+INSERT OR REPLACE INTO leftovers (run_id, since) SELECT run_id, 0 FROM runs
+WHERE run_id = :run_id AND end_time < :before AND state IN ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR');
+
+-- name: prune_deliveries
+DELETE FROM deliveries WHERE run_id IN (SELECT run_id FROM leftovers WHERE since = 0);
+
+-- name: prune_events
+DELETE FROM events WHERE run_id IN (SELECT run_id FROM leftovers WHERE since = 0);
+
+-- name: prune_attempts
+DELETE FROM attempts WHERE run_id IN (SELECT run_id FROM leftovers WHERE since = 0);
+
+-- name: prune_repairs
+DELETE FROM repairs WHERE run_id IN (SELECT run_id FROM leftovers WHERE since = 0);
+
+-- name: prune_requests
+DELETE FROM requests WHERE run_id IN (SELECT run_id FROM leftovers WHERE since = 0);
+
+-- name: prune_ticks
+DELETE FROM ticks WHERE run_id IN (SELECT run_id FROM leftovers WHERE since = 0);
+
+-- name: prune_runs
+DELETE FROM runs WHERE run_id IN (SELECT run_id FROM leftovers WHERE since = 0);
+
+-- name: old_missed
+SELECT COUNT(*) AS count FROM ticks WHERE run_id IS NULL AND recorded_at < :before;
+
+-- name: prune_missed
+DELETE FROM ticks
+WHERE tick_id IN (SELECT tick_id FROM ticks WHERE run_id IS NULL AND recorded_at < :before LIMIT :limit);
+
+-- name: prune_told
+-- The newest of each job stays, so that the numbers go on from it.
+DELETE FROM events
+WHERE run_id < 0 AND json_extract(event, '$.time') < :before
+    AND number < (SELECT MAX(number) FROM events AS others WHERE others.run_id = events.run_id)
+    AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.run_id = events.run_id
+                    AND deliveries.number = events.number);
+
+-- name: prune_snapshots
+DELETE FROM snapshots WHERE sha256 NOT IN (SELECT snapshot FROM runs UNION SELECT snapshot FROM repairs);
+
+-- name: unused_snapshots
+SELECT COUNT(*) AS count FROM snapshots
+WHERE sha256 NOT IN (SELECT snapshot FROM runs UNION SELECT snapshot FROM repairs);
+
+-- name: leftovers_before
+SELECT run_id FROM leftovers WHERE since < :before;
+
+-- name: drop_leftover
+DELETE FROM leftovers WHERE run_id = :run_id;
+
+-- name: add_leftover
+INSERT OR IGNORE INTO leftovers (run_id, since)
+SELECT :run_id, :since WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_id = :run_id);
+
+-- name: fence_runs
+UPDATE runs SET epoch = MAX(epoch + 1, :epoch) WHERE state NOT IN ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR');
+
+-- name: fence_leaders
+UPDATE leaders SET epoch = MAX(epoch + 1, :epoch);
+
+-- name: move_ids
+UPDATE counter SET next = MAX(next, :next);

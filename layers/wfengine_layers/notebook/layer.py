@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -63,6 +64,12 @@ class NotebookLayer(Layer[NotebookConfig]):
         if "{{" in path or not (folder / path).resolve().is_relative_to(project_root(folder)) or exists(folder, path):
             return []
         return [("notebook_path", f"there is no notebook {path!r} in {folder} (looked for {', '.join(SUFFIXES)} too)")]
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any], folder: Path) -> list[Path]:
+        """Name the notebook's file."""
+        files = [Path(f"{folder / str(config.get('notebook_path', ''))}{suffix}") for suffix in ("", *SUFFIXES)]
+        return [file for file in files if file.is_file()]
 
 
 def _run(execution: Execution, notebook: Notebook) -> TaskResult:
