@@ -37,6 +37,10 @@ class Month(NamedTuple):
 class Days(Protocol):
     """A rule that chooses days of a month."""
 
+    def __hash__(self) -> int:
+        """Rules are values: equal ones share what was worked out for a month."""
+        ...
+
     def of(self, month: Month) -> Iterable[int]:
         """Return the days chosen, in any order; all exist in the month."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo, available_timezones
@@ -32,6 +33,14 @@ class Zone:
     def epoch(self, local: datetime) -> int:
         """Return the epoch second of a local time without zone; the first one when the clocks show it twice."""
         return int(local.replace(tzinfo=self._info).timestamp())
+
+    def moment(self, text: str) -> int:
+        """Return the epoch second of an ISO time, which is one of this zone when it names no offset.
+
+        Raises ValueError or OverflowError when it is none.
+        """
+        found = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))  # Python 3.10 knows no Z
+        return self.epoch(found) if found.tzinfo is None else int(found.timestamp())
 
     def offset(self, second: int) -> int:
         """Return how many seconds local time is ahead of UTC at an epoch second."""
