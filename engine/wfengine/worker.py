@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
 import shutil
 import sys
 import traceback
@@ -20,6 +22,9 @@ from wfengine.executor.messages import LINE_LIMIT
 from wfengine.jobs import Expectation
 from wfengine.layer import Layer, TaskContext, TaskIdentity, TaskResult
 from wfengine.runs import ErrorInfo, ExpectationFact, Facts
+from wfengine.spark import stamp, touched
+from wfengine.spark.touched import Touched
+from wfengine.spark.warehouse import table_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -56,6 +61,10 @@ class AttemptSpec(msgspec.Struct, frozen=True, kw_only=True):
     allowed: tuple[str, ...] = ()
     #: Address of the Spark Connect server; empty when the task does not use Spark.
     spark_remote: str = ""
+    #: Tables that the task says it writes.
+    outputs: tuple[str, ...] = ()
+    #: Numbers of earlier attempts whose writes are undone first, if they are not yet.
+    undo: tuple[int, ...] = ()
 
 
 class _BadConfigError(TaskFailed):
@@ -74,11 +83,23 @@ class Record(msgspec.Struct, kw_only=True):
     error: ErrorInfo | None = None
 
 
+def before_fork() -> None:
+    """Build once, in the process that the attempts are forked from, what each would build for itself."""
+    identity = {"job_id": 0, "job_name": "", "run_id": 0, "task_key": "", "task_run_id": 0}
+    places = dict.fromkeys(("kind", "layer", "base", "root", "warehouse", "folder"), "")
+    msgspec.convert({"identity": identity, **places}, AttemptSpec)
+    msgspec.to_builtins(Record(status="success"))
+    for layer in Layer.__subclasses__():
+        with contextlib.suppress(msgspec.ValidationError):
+            msgspec.convert({}, layer.Config, strict=False)
+
+
 def main(payload: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Run the attempt that ``payload`` (an AttemptSpec) describes and return its completion record."""
     spec = msgspec.convert(payload, AttemptSpec)
     log.configure("console", stream=sys.stdout)
     sys.path.insert(0, spec.base)
+    os.environ[stamp.VARIABLE] = stamp.text(spec.identity)
     record = Record(status="success")
     try:
         _attempt(spec, report, record)
@@ -107,25 +128,78 @@ def _fail(record: Record, error: ErrorInfo) -> None:
 def _attempt(spec: AttemptSpec, report: Callable[[dict[str, Any]], None], record: Record) -> None:
     """Run the layer and fill in ``record``; whatever is raised fails the attempt."""
     layer = _load(spec)
-    context = _context(spec, layer, report)
+    notes = Touched(Path(spec.folder, touched.FILE), _warehouse(spec))
+    context = context_of(spec, layer, report, notes)
     # The same dictionary: what was set before a failure stands.
     record.values = context.values
+    try:
+        record.facts = _undo_earlier(spec, context)
+        for table in spec.outputs:
+            notes.declared(table, str(table_path(context.warehouse, table)), stamp.text(spec.identity))
+        _run(spec, layer, context, record)
+        if spec.expect:
+            _check_expectations(spec, context, record)
+        check_json("the result", record.output)
+        for key, value in context.values.items():
+            check_json(f"task value {key!r}", value)
+    finally:
+        _close_session(context)
+        if context.spark_started:
+            notes.closed()
+
+
+def _run(spec: AttemptSpec, layer: type[Layer[Any]], context: TaskContext[msgspec.Struct], record: Record) -> None:
+    """Run the layer itself; the tables that it touched are reported however it ends."""
     try:
         result = layer().run(context)
         if not isinstance(result, TaskResult):
             raise TaskFailed(f"the layer {spec.kind!r} must return a TaskResult, not {type(result).__name__}")
         check_json("the report of facts", _plain(result.facts), LINE_LIMIT)
-        record.facts, record.message = result.facts, _cut(str(result.message), _MESSAGE_LIMIT)
+        warnings = (*record.facts.warnings, *result.facts.warnings)
+        record.facts = msgspec.structs.replace(result.facts, warnings=warnings)
+        record.message, record.output = _cut(str(result.message), _MESSAGE_LIMIT), result.output
         if record.message:
             context.log.info(record.message)
-        if spec.expect:
-            _check_expectations(spec, context, record)
-        check_json("the result", result.output)
-        for key, value in context.values.items():
-            check_json(f"task value {key!r}", value)
-        record.output = result.output
     finally:
-        _close_session(context)
+        record.facts = with_tables(record.facts, spec)
+
+
+def with_tables(facts: Facts, spec: AttemptSpec) -> Facts:
+    """Add what the attempt read and wrote, as far as its notes and the tables' logs tell; never raises."""
+    from wfengine.spark import datafacts
+
+    try:
+        noted = touched.notes(Path(spec.folder))
+        return datafacts.complete(facts, datafacts.tables(noted, stamp.text(spec.identity), _warehouse(spec)))
+    except Exception as error:  # noqa: BLE001 - the outcome of the task stands, whatever its tables look like
+        told = f"what was read and written cannot be told: {_summary(error)}"
+        return msgspec.structs.replace(facts, warnings=(*facts.warnings, told))
+
+
+def _undo_earlier(spec: AttemptSpec, context: TaskContext[msgspec.Struct]) -> Facts:
+    """Undo what earlier attempts left, when the engine died before that could be done right after them."""
+    told = []
+    for number in sorted(spec.undo, reverse=True):
+        earlier = msgspec.structs.replace(spec.identity, attempt_number=number)
+        folder = Path(spec.folder).with_name(str(number))
+        if touched.pending(folder) and (text := _undo(spec, folder, earlier, context)):
+            context.log.warning("an earlier attempt had not been undone", attempt=number, outcome=text)
+            told.append(f"attempt {number}: {text}")
+    return Facts(warnings=tuple(told))
+
+
+def _undo(spec: AttemptSpec, folder: Path, of: TaskIdentity, context: TaskContext[msgspec.Struct]) -> str:
+    from wfengine.spark import fence, restore
+
+    def stop(session: str) -> None:
+        if spec.spark_remote:
+            fence.interrupt(context.spark, session)
+
+    return restore.undo(folder, stamp.text(of), _warehouse(spec), stop)
+
+
+def _warehouse(spec: AttemptSpec) -> Path:
+    return Path(spec.warehouse).resolve()
 
 
 def _load(spec: AttemptSpec) -> type[Layer[Any]]:
@@ -142,9 +216,16 @@ def _load(spec: AttemptSpec) -> type[Layer[Any]]:
     return layer
 
 
-def _context(
-    spec: AttemptSpec, layer: type[Layer[Any]], report: Callable[[dict[str, Any]], None]
+def context_of(
+    spec: AttemptSpec,
+    layer: type[Layer[Any]],
+    report: Callable[[dict[str, Any]], None],
+    notes: Touched | None = None,
 ) -> TaskContext[msgspec.Struct]:
+    """Build what a layer's ``run`` is given; TaskFailed when the config does not fit.
+
+    What it reads and writes through Spark goes into ``notes``.
+    """
     from wfengine.jobfile import convert_config
 
     try:
@@ -152,25 +233,24 @@ def _context(
     except TaskFailed as error:
         raise _BadConfigError(str(error)) from None
     own: Mapping[str, object] = getattr(config, layer.parameters_field) or {} if layer.parameters_field else {}
-    scratch = Path(spec.folder, "scratch")
-    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
     return TaskContext(
         config=config,
         identity=spec.identity,
         parameters={**{name: _text(value) for name, value in own.items()}, **spec.parameters},
         log=log.get(task=spec.identity.task_key),
-        scratch=scratch,
+        scratch=Path(spec.folder, "scratch"),
         base=Path(spec.base),
         root=Path(spec.root),
         warehouse=Path(spec.warehouse),
         allowed=tuple(Path(folder) for folder in spec.allowed),
         upstream_values=spec.upstream_values,
-        session=(lambda: _session(spec)) if spec.spark_remote else None,
+        session=(lambda: open_session(spec, notes)) if spec.spark_remote else None,
         report=report,
     )
 
 
-def _session(spec: AttemptSpec) -> SparkSession:
+def open_session(spec: AttemptSpec, notes: Touched | None = None) -> SparkSession:
+    """Open a session of an attempt; what it reads and writes goes into ``notes``."""
     from wfengine.spark import session
 
     return session.connect(
@@ -179,6 +259,7 @@ def _session(spec: AttemptSpec) -> SparkSession:
         base=Path(spec.base),
         identity=spec.identity,
         log=log.get(task=spec.identity.task_key),
+        touched=notes,
     )
 
 

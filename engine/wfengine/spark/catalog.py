@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from wfengine.errors import TaskFailed
+from wfengine.failpoints import failpoint
 from wfengine.spark import sqltext
 from wfengine.spark.plans import Server
 from wfengine.spark.warehouse import DEFAULT_SCHEMA, HOME_CATALOGS, TableName, exists, parse, resolve
@@ -70,22 +71,22 @@ class Catalog:
         """Ask for the table again at its next mention, because a statement is about to create or replace it."""
         self._tables.discard(name)
 
-    def mentioned(self, server: Server, chain: str) -> str | None:
-        """Return what to write instead of a dotted name in a text, when it begins with a table of the warehouse."""
+    def mentioned(self, server: Server, chain: str) -> tuple[TableName | None, str | None]:
+        """Return the table that a dotted name in a text begins with, if any, and what to write instead of the name."""
         parts = sqltext.parts(chain)
         folded = [part.lower() for part in parts]
         if folded[0] not in self._heads or not all(
             part.isidentifier() or part.replace("_", "").isalnum() for part in parts
         ):
-            return None
+            return None, None
         for size in (3, 2, 1):
             name = resolve(folded[:size], self.current)
             if len(parts) >= size and self.known(server, name):
                 # A name of one part may as well be an alias or a column, so it stays as it is.
                 changed = size > 1 and parts[:size] != [*name.namespace.split("."), name.table]
                 changed = changed or (size > 1 and bool(name.catalog))
-                return ".".join([name.quoted, *(f"`{part}`" for part in parts[size:])]) if changed else None
-        return None
+                return name, ".".join([name.quoted, *(f"`{part}`" for part in parts[size:])]) if changed else None
+        return None, None
 
     def all_tables(self, server: Server) -> None:
         """Make every schema and table of the warehouse known, for statements that list them."""
@@ -104,6 +105,7 @@ class Catalog:
         if path.is_symlink() or not path.is_dir():
             return
         grave = path.with_name(f".dropped-{path.name}-{uuid.uuid4().hex}")
+        failpoint("drop.before_rename")
         os.rename(path, grave)
         shutil.rmtree(grave)
 

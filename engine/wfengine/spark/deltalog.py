@@ -33,12 +33,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         return self.configuration.get("delta.columnMapping.mode", "none") != "none"
 
 
-def snapshot(path: Path) -> Snapshot | None:
-    """Return what the log says now, or None when ``path`` holds no table.
+def snapshot(path: Path, at: int | None = None) -> Snapshot | None:
+    """Return what the log says now, or of version ``at``; None when ``path`` holds no table.
 
-    Walks back from the newest commit to the last one that set schema and protocol, at most to the last checkpoint.
+    Walks back from that commit to the last one that set schema and protocol, at most to the last checkpoint.
     """
-    newest = version(path)
+    newest = version(path) if at is None else at
     found: dict[str, dict[str, Any]] = {}
     for action in _backwards(path / "_delta_log", newest):
         for name in ("metaData", "protocol"):
@@ -70,18 +70,35 @@ def rows_written(path: Path, before: int, after: int) -> int | None:
     """
     total = 0
     for number in range(before + 1, after + 1):
-        actions = commit(path, number)
-        info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-        rows = _rows(info.get("operationMetrics") or {}, [a["add"] for a in actions if "add" in a])
+        rows = rows_of(commit(path, number))
         if rows is None:
             return None
         total += rows
     return total
 
 
+def info(actions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a commit says about itself; empty when it says nothing."""
+    return next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+
+
+def rows_of(actions: list[dict[str, Any]]) -> int | None:
+    """Return how many rows one commit wrote, None when it does not say; those copied or deleted do not count."""
+    return _rows(info(actions).get("operationMetrics") or {}, [a["add"] for a in actions if "add" in a])
+
+
+def bytes_of(actions: list[dict[str, Any]]) -> int:
+    """Return the bytes of the files that one commit added."""
+    return sum(int(action["add"].get("size") or 0) for action in actions if "add" in action)
+
+
 def _rows(metrics: dict[str, Any], added: list[dict[str, Any]]) -> int | None:
     if "numTargetRowsInserted" in metrics:
         return int(metrics["numTargetRowsInserted"]) + int(metrics.get("numTargetRowsUpdated", 0))
+    if "numUpdatedRows" in metrics:
+        return int(metrics["numUpdatedRows"])
+    if "numDeletedRows" in metrics:
+        return 0
     if "numOutputRows" in metrics:
         return int(metrics["numOutputRows"])
     return sum_records(added)

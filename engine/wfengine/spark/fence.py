@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from wfengine.spark.stamp import properties
 from wfengine.spark.warehouse import PRIVATE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-#: Table property that a fence sets; its value is the batch it was put up for.
+#: Table property that a fence sets; its value is what it was put up for.
 PROPERTY = "wfengine.fence"
 
 
@@ -43,21 +44,26 @@ def stop_left_behind(spark: SparkSession, table: Path) -> None:
         return
     connect = cast("ConnectSession", spark)
     if session != connect.session_id:
-        _interrupt(connect, session)
+        interrupt(connect, session)
 
 
-def put_up(table: Path, batch_id: str) -> None:
+def put_up(table: Path, what: str, stamp: str) -> None:
     """Change the table's metadata, so that an append that has begun to write by now fails when it commits.
+
+    ``what`` names the reason, ``stamp`` goes on the commit.
 
     Delta refuses a commit when the table's metadata changed since the writer looked at it; appends never conflict
     otherwise.
     """
     import deltalake
 
-    deltalake.DeltaTable(str(table)).alter.set_table_properties({PROPERTY: batch_id}, raise_if_not_exists=False)
+    deltalake.DeltaTable(str(table)).alter.set_table_properties(
+        {PROPERTY: what}, raise_if_not_exists=False, commit_properties=properties(stamp)
+    )
 
 
-def _interrupt(spark: ConnectSession, session: str) -> None:
+def interrupt(spark: ConnectSession, session: str) -> None:
+    """Stop whatever another session of the same server is doing."""
     import grpc
     from pyspark.sql.connect.proto import base_pb2 as proto
 

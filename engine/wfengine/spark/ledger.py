@@ -34,6 +34,8 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     at: str
     key: str = ""
     data: dict[str, Any] = {}
+    #: Takes an earlier confirmation back.
+    reopened: bool = False
 
 
 class Ledger:
@@ -54,6 +56,8 @@ class Ledger:
             line = self._read(text, number)
             if line.key:
                 found[line.batch_id] = Batch(key=line.key, batch_id=line.batch_id, data=line.data)
+            elif line.reopened and line.batch_id in found:
+                found[line.batch_id] = msgspec.structs.replace(found[line.batch_id], done=False, result={})
             elif line.batch_id in found:
                 found[line.batch_id] = msgspec.structs.replace(found[line.batch_id], done=True, result=line.data)
         return found
@@ -79,6 +83,19 @@ class Ledger:
         if batch_id not in self.batches():
             raise KeyError(batch_id)
         self._append(_Line(batch_id=batch_id, at=iso(self._clock.now_ms()), data=data))
+
+    def reopen(self, length: int) -> list[str]:
+        """Take back the confirmations in the file beyond its first ``length`` bytes; their rows are to be undone.
+
+        Returns the ids of the batches that are open again; the next attempt writes their rows.
+        """
+        known = self.batches()
+        lines = [self._read(text, number) for number, text in enumerate(self._whole()[length:].splitlines(), 1)]
+        ids = dict.fromkeys(line.batch_id for line in lines if not line.key and not line.reopened)
+        again = [batch_id for batch_id in ids if batch_id in known and known[batch_id].done]
+        for batch_id in again:
+            self._append(_Line(batch_id=batch_id, at=iso(self._clock.now_ms()), reopened=True))
+        return again
 
     def _read(self, text: bytes, number: int) -> _Line:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from wfengine.errors import TaskFailed
 from wfengine.spark.deltalog import Snapshot
+from wfengine.spark.stamp import properties
 
 #: Types that a value can be turned into without loss.
 _WIDER: dict[str, frozenset[str]] = {
@@ -29,12 +30,13 @@ def same(known: Snapshot, schema: dict[str, Any], partition_by: Sequence[str] = 
 
 
 def reconcile(
-    path: Path, known: Snapshot, schema: dict[str, Any], *, evolve: bool, lossless: bool, what: str = ""
+    path: Path, known: Snapshot, schema: dict[str, Any], *, evolve: bool, lossless: bool, stamp: str, what: str = ""
 ) -> None:
     """Make sure that rows of ``schema`` can be written to the table without silent loss.
 
-    New columns are added to the table with ``evolve``. ``lossless`` allows only types that convert without loss;
-    otherwise everything that an INSERT may store. Raises TaskFailed with the sentence that Delta would say.
+    New columns are added to the table with ``evolve``, in a commit with ``stamp``. ``lossless`` allows only types that
+    convert without loss; otherwise everything that an INSERT may store. Raises TaskFailed with the sentence that Delta
+    would say.
     """
     what = what or str(path)
     columns = {field["name"].lower(): field for field in known.schema["fields"]}
@@ -48,7 +50,7 @@ def reconcile(
             f"[DELTA_METADATA_MISMATCH] A schema mismatch was detected when writing to the Delta table {what}: it has"
             f" no column {names}. Set the option mergeSchema to true to add it, or leave it out"
         )
-    add_columns(path, known, new)
+    add_columns(path, known, new, stamp)
 
 
 def refuse_types(what: str, known: Snapshot, schema: dict[str, Any], *, lossless: bool) -> None:
@@ -83,14 +85,28 @@ def _storable(source: str, target: str) -> bool:
     return target == "string" or {source, target} <= {"date", "timestamp", "timestamp_ntz"}
 
 
-def add_columns(path: Path, known: Snapshot, fields: list[dict[str, Any]]) -> None:
+def add_columns(path: Path, known: Snapshot, fields: list[dict[str, Any]], stamp: str) -> None:
     """Add nullable columns to the table in a commit of their own. Raises TaskFailed for a table with column mapping."""
     import deltalake
 
     refuse_column_mapping(path, known)
     loose = [{**field, "type": nullable(field["type"]), "nullable": True, "metadata": {}} for field in fields]
     wanted = deltalake.Schema.from_json(json.dumps({"type": "struct", "fields": loose}))
-    deltalake.DeltaTable(str(path)).alter.add_columns(wanted.fields)
+    deltalake.DeltaTable(str(path)).alter.add_columns(wanted.fields, commit_properties=properties(stamp))
+
+
+def changes(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
+    """Say in sentences which columns were added, removed or given another type between two versions of a table."""
+    old, new = ({f["name"]: type_text(f["type"]) for f in one.schema["fields"]} for one in (before, after))
+    return (
+        *(f"column {name} was added ({kind})" for name, kind in new.items() if name not in old),
+        *(f"column {name} was removed ({kind})" for name, kind in old.items() if name not in new),
+        *(
+            f"column {name} was {old[name]} and is {kind}"
+            for name, kind in new.items()
+            if name in old and old[name] != kind
+        ),
+    )
 
 
 def refuse_column_mapping(path: Path, known: Snapshot) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from wfengine.runs import TaskIdentity
+    from wfengine.spark.touched import Touched
 
 #: Seconds for a server to take the connection.
 CONNECT_SECONDS = 3
@@ -55,16 +56,25 @@ class _Builder(DefaultChannelBuilder):  # type: ignore[misc]
 
 
 def connect(
-    url: str, *, warehouse: Path, base: Path, identity: TaskIdentity, log: FilteringBoundLogger
+    url: str,
+    *,
+    warehouse: Path,
+    base: Path,
+    identity: TaskIdentity,
+    log: FilteringBoundLogger,
+    touched: Touched | None = None,
 ) -> SparkSession:
     """Open a session of its own on the server at ``url``, as in ``sc://localhost:50051``.
 
     Tables live in ``warehouse``; relative paths start at ``base``; commits are stamped with ``identity``; warnings
-    about what the engine does differently go to ``log``. Raises TaskFailed within 3 s when nothing answers there.
+    about what the engine does differently go to ``log``; what is read and written is noted in ``touched``.
+    Raises TaskFailed within 3 s when nothing answers there.
     """
     warehouse.mkdir(parents=True, exist_ok=True)
-    builder = _Builder(url, Guard(warehouse.resolve(), base.resolve(), identity, log))
+    builder = _Builder(url, Guard(warehouse.resolve(), base.resolve(), identity, log, touched))
     session = ConnectSession.builder.channelBuilder(builder).create()
+    if touched:
+        touched.session(session.session_id)
     # Where pyspark.sql.functions and SparkSession.builder.getOrCreate() look for the session.
     os.environ.update({"SPARK_CONNECT_MODE_ENABLED": "1", "SPARK_REMOTE": url})
     # PySpark would try a dead server again for ten minutes, and a write that did arrive a second time.

@@ -33,6 +33,7 @@ _SCHEMA = re.compile(
 )
 #: What stands between the table and the query of an INSERT that goes by names.
 BY_NAME = re.compile(r"\s*BY\s+NAME\b", re.IGNORECASE)
+_BEFORE_TABLE = re.compile(r"\b(?:FROM|JOIN|USING|TABLE)\s+$", re.IGNORECASE)
 _LIST = re.compile(r"\s*SHOW\s+(TABLES|SCHEMAS|DATABASES)\b", re.IGNORECASE)
 
 
@@ -51,12 +52,17 @@ def parts(chain: str) -> list[str]:
     return [part for piece in re.findall(r"`[^`]+`|[^.`\s]+", chain) for part in piece.strip("`").split(".")]
 
 
-def replace_names(text: str, replace: Callable[[str], str | None]) -> str:
-    """Give every dotted name outside strings and comments to ``replace``; None leaves it as it is."""
+def replace_names(text: str, replace: Callable[[str, bool], str | None]) -> str:
+    """Give every dotted name outside strings and comments to ``replace``; None leaves it as it is.
+
+    With the name goes whether it stands where only a table can stand.
+    """
 
     def one(match: re.Match[str]) -> str:
         chain = match["chain"]
-        return match[0] if chain is None else (replace(chain) or chain)
+        if chain is None:
+            return match[0]
+        return replace(chain, bool(_BEFORE_TABLE.search(text, max(0, match.start() - 20), match.start()))) or chain
 
     return _TOKEN.sub(one, text)
 

@@ -16,7 +16,7 @@ from wfengine.clock import Clock
 from wfengine.errors import TaskFailed
 from wfengine.failpoints import failpoint
 from wfengine.runs import TableFact
-from wfengine.spark import deltalog, fence, schemas, warehouse
+from wfengine.spark import deltalog, fence, schemas, stamp, warehouse
 from wfengine.spark.ledger import Ledger
 from wfengine.spark.locks import locked
 
@@ -64,6 +64,7 @@ class Tables:
         self._spark = spark
         self._warehouse = warehouse
         self._identity = identity
+        self._stamp = stamp.text(identity)
         self._clock = clock
         self._lock_seconds = lock_seconds
         self._held: Counter[Path] = Counter()
@@ -139,7 +140,7 @@ class Tables:
             if known is None:
                 frame.write.format("delta").save(str(path))
                 return
-            schemas.reconcile(path, known, frame.schema.jsonValue(), evolve=evolve, lossless=False)
+            schemas.reconcile(path, known, frame.schema.jsonValue(), evolve=evolve, lossless=False, stamp=self._stamp)
             statement = _merge_statement(path, frame.columns, keys)
             self._spark().sql(statement, source=frame).collect()
 
@@ -154,7 +155,8 @@ class Tables:
         path = self.path(table)
         self._appends[path] += 1
         who = self._identity
-        key = f"run {who.run_id} of {who.trigger_time} task {who.task_key} append {self._appends[path]}"
+        unit = who.task_key if who.iteration < 0 else f"{who.task_key}[{who.iteration}]"
+        key = f"run {who.run_id} of {who.trigger_time} task {unit} append {self._appends[path]}"
         with self.lock(table):
             ledger = self.ledger(table)
             planned = ledger.find(key)
@@ -240,7 +242,7 @@ class Tables:
         """Stop a try of the batch that the engine still works on for a client that is dead."""
         fence.stop_left_behind(self._spark(), path)
         if warehouse.exists(path):
-            fence.put_up(path, batch_id)
+            fence.put_up(path, batch_id, self._stamp)
 
     def _commit(self, table: str, write: Callable[[], None]) -> TableFact:
         path = self.path(table)

@@ -24,8 +24,11 @@ _MAX_PARTITIONS = 1000
 class Write:
     """One write to a Delta table, of whatever statement: how it is checked and completed before it leaves."""
 
-    def __init__(self, path: Path, name: str, options: Any, server: Server, conf: dict[str, str]) -> None:
+    def __init__(
+        self, path: Path, name: str, options: Any, server: Server, conf: dict[str, str], stamp: str = ""
+    ) -> None:
         self.path = path
+        self.stamp = stamp
         self.name = name
         self.options = options
         self.known = deltalog.snapshot(path)
@@ -64,7 +67,9 @@ class Write:
         if by_position:
             schema = _placed(schema, self.known, self.name)
         try:
-            schemas.reconcile(self.path, self.known, schema, evolve=self.evolve, lossless=lossless, what=self.name)
+            schemas.reconcile(
+                self.path, self.known, schema, evolve=self.evolve, lossless=lossless, stamp=self.stamp, what=self.name
+            )
         except TaskFailed as error:
             raise Refused(str(error)) from None
 
@@ -132,9 +137,9 @@ def _equals(column: str, value: str | None, kind: str) -> str:
     return f"{plans.quote(column)} <=> CAST('{text}' AS {kind})"
 
 
-def prepare(operation: Any, write: Write, stamp: str, warn: Callable[[str, str], None]) -> None:
+def prepare(operation: Any, write: Write, warn: Callable[[str, str], None]) -> None:
     """Check and complete a ``WriteOperation`` on a Delta table. Raises Refused."""
-    complete_options(write, stamp, warn)
+    complete_options(write, warn)
     mode = operation.mode
     if write.known is None:
         if write.option("replaceWhere"):
@@ -189,10 +194,10 @@ def _inserts(operation: Any) -> bool:
     return bool(operation.WhichOneof("save_type") == "table" and operation.table.save_method == _INSERT_INTO)
 
 
-def complete_options(write: Write, stamp: str, warn: Callable[[str, str], None]) -> None:
+def complete_options(write: Write, warn: Callable[[str, str], None]) -> None:
     """Stamp the commit with run, task and attempt, and say which options do nothing."""
     if not write.option("userMetadata"):
-        write.options["userMetadata"] = stamp
+        write.options["userMetadata"] = write.stamp
     if write.option("txnAppId") or write.option("txnVersion"):
         warn(
             "txnAppId",
