@@ -10,6 +10,7 @@ from wfengine import plan
 from wfengine.errors import UsageError, did_you_mean, shown
 from wfengine.graph import build
 from wfengine.jobs import Job, Task
+from wfengine.nesting import wanted
 from wfengine.plan import RULES, TaskState
 from wfengine.states import LifeCycle, Result
 
@@ -87,7 +88,24 @@ def _hint(word: str, known: Iterable[str]) -> str:
 
 
 def _rule(task: Task) -> str:
+    does = _does(task)
     if not task.depends_on:
-        return "depends on no task"
+        return "depends on no task" + does
     arms = [f"condition {d.task_key} came out {d.outcome}" for d in task.depends_on if d.outcome is not None]
-    return ", ".join([*arms, f"{RULES[task.run_if].words} (run_if {task.run_if})"])
+    return ", ".join([*arms, f"{RULES[task.run_if].words} (run_if {task.run_if})"]) + does
+
+
+def _does(task: Task) -> str:
+    """Say what a control task does once it runs; nothing of the others."""
+    config, inner = task.config, task.nested
+    if task.kind == "condition":
+        told = f"compares {config.get('left', '')!r} {config.get('op', '')} {config.get('right', '')!r}"
+    elif task.kind == "run_job":
+        told = f"runs job {wanted(config)}"
+    elif task.kind == "for_each" and inner:
+        given = config.get("inputs", "")
+        inputs = f"{len(given)} inputs" if isinstance(given, list) else f"the inputs {given}"
+        told = f"runs {inner.task_key} ({inner.kind}) for {inputs}, {config.get('concurrency', 1)} at a time"
+    else:
+        return ""
+    return f"; {shown(told, 200)}"

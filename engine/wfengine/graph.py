@@ -92,6 +92,13 @@ def select(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
     return frozenset(chosen)
 
 
+def narrow(job: Job, patterns: Sequence[str]) -> Job:
+    """Return the job with the tasks that ``patterns`` select, which it remembers; all of it when there are none."""
+    if not patterns:
+        return job
+    return msgspec.structs.replace(restrict(job, select(build(job.tasks), patterns)), only=tuple(patterns))
+
+
 def behind(graph: Graph, key: str) -> frozenset[str]:
     """Return every task that waits for ``key``, directly or through others."""
     return frozenset(_reach(graph.downstream, [key]))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from wfengine import events, values
+from wfengine import events, fingerprint, values
 from wfengine.clock import Clock
+from wfengine.errors import PluginError
 from wfengine.executor import Executor, Launch
+from wfengine.home import attempt_place
 from wfengine.jobs import Expectation, Job, Task
 from wfengine.layer import Layer
-from wfengine.runs import Attempt, JobRun, TaskIdentity
+from wfengine.runs import Attempt, Fingerprint, JobRun, TaskIdentity
 from wfengine.settings import Settings
+from wfengine.states import Result
 from wfengine.store import Tx
 from wfengine.worker import AttemptSpec
 
@@ -38,8 +42,24 @@ class SparkEngine(Protocol):
 class SparkEngines(Protocol):
     """Gives a live Spark server, starting one when there is none or the last one died."""
 
-    def acquire(self) -> SparkEngine:
-        """Return a live server; raises WfengineError when none can be had."""
+    def acquire(self) -> SparkEngine | None:
+        """Return a live server, None where attempts get along without; raises WfengineError when none can be had."""
+        ...
+
+
+class Children(Protocol):
+    """Starts the runs of run_job tasks and sees to them; the runner is told when one has ended."""
+
+    def start(self, parent: JobRun, job: Job, task_run_id: int, config: Mapping[str, Any]) -> int:
+        """Return the run that the attempt ``task_run_id`` asks for, which may be there already.
+
+        ``job`` is the parent's and ``config`` that of the run_job task, filled in. Raises WfengineError when there is
+        no such job, it cannot be run with these parameters, or jobs would start each other without end.
+        """
+        ...
+
+    def cancel(self, run_id: int) -> None:
+        """Cancel a child: the first call politely, the second at once."""
         ...
 
 
@@ -77,11 +97,27 @@ class Means:
     committed: Callable[[list[events.AnyEvent]], None]
     #: Told what a running attempt reports: task key and message.
     progressed: Callable[[str, dict[str, Any]], None]
+    #: Runs the jobs of run_job tasks.
+    children: Children
     #: Folder of this run in the home.
     folder: Path
     #: Folders beyond the project that the command line allows to be read.
     allowed: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+
+
+class Work(NamedTuple):
+    """An attempt that is to be started."""
+
+    #: The task itself; for an iteration of a for_each the task inside it.
+    task: Task
+    attempt: Attempt
+    #: The latest attempts of all tasks.
+    attempts: Mapping[str, Attempt]
+    #: Epoch milliseconds.
+    run_started: int
+    #: The element of the inputs that an iteration is for.
+    input: Any = msgspec.UNSET
 
 
 class Launcher:
@@ -90,22 +126,27 @@ class Launcher:
     def __init__(self, job: Job, run: JobRun, means: Means) -> None:
         self._job, self._run, self._means = job, run, means
 
-    def launch(
-        self, task: Task, attempt: Attempt, attempts: Mapping[str, Attempt], run_started: int
-    ) -> tuple[Launch, SparkEngine | None]:
-        """Return what starts ``attempt`` of ``task``, and the Spark server it uses.
+    def filled(self, work: Work) -> dict[str, Any]:
+        """Return the config of a task with its references filled in; raises BadReferenceError."""
+        return dict(values.fill(work.task.config, self._scope(work)))
 
-        ``attempts`` are the latest of all tasks, ``run_started`` is in epoch milliseconds. Raises WfengineError when a
-        reference cannot be filled in or no Spark server can be had.
+    def launch(self, work: Work) -> tuple[Launch, SparkEngine | None]:
+        """Return what starts an attempt, and the Spark server it uses.
+
+        Raises WfengineError when a reference cannot be filled in, no plugin offers the kind of the task, or no Spark
+        server can be had.
         """
-        layer = self._means.layers[task.kind]
-        scope = self._scope(task, attempt, attempts, run_started)
+        task, attempt, attempts = work.task, work.attempt, work.attempts
+        layer = self._means.layers.get(task.kind)
+        if layer is None:
+            raise PluginError(f"no plugin offers {task.kind}_task any more: see wfengine plugins")
+        scope = self._scope(work)
         config = values.fill(task.config, scope)
         expect = msgspec.convert(values.fill(msgspec.to_builtins(task.expect), scope), tuple[Expectation, ...])
         heavy = layer.needs_spark or bool(expect)
         server = self._means.spark.acquire() if heavy else None
-        folder = self._means.folder / "tasks" / task.task_key / str(attempt.attempt_number)
-        base = Path(self._job.path).parent
+        folder = f"{self._means.folder}/{attempt_place(*attempt.unit, attempt.attempt_number)}"
+        base = os.path.dirname(self._job.path)
         spec = AttemptSpec(
             identity=self._identity(task, attempt),
             kind=task.kind,
@@ -114,12 +155,14 @@ class Launcher:
             parameters=dict(self._run.parameters),
             upstream_values={key: dict(a.values) for key, a in attempts.items() if a.values},
             expect=expect,
-            base=str(base),
+            base=base,
             root=str(self._means.settings.root),
             warehouse=str(self._means.settings.warehouse),
-            folder=str(folder),
+            folder=folder,
             allowed=self._means.allowed,
             spark_remote=server.url if server else "",
+            outputs=tuple(values.fill(list(task.outputs), scope)),
+            undo=self._failed_before(attempt) if task.on_failure == "restore" else (),
         )
         environ = dict(self._means.environ)
         if server:
@@ -127,13 +170,24 @@ class Launcher:
         launch = Launch(
             id=attempt.run_id,
             payload=msgspec.to_builtins(spec),
-            log=folder / "log",
+            log=Path(folder, "log"),
             log_limit=self._means.settings.log_limit,
             env=environ,
-            cwd=base,
+            cwd=Path(base),
             heavy=heavy,
         )
         return launch, server
+
+    def _failed_before(self, attempt: Attempt) -> tuple[int, ...]:
+        """Return the numbers of the earlier attempts but those that are known to have succeeded."""
+        made = (*self._run.attempts, *self._run.iterations)
+        good = {a.attempt_number for a in made if a.unit == attempt.unit and a.result is Result.SUCCESS}
+        return tuple(number for number in range(attempt.attempt_number) if number not in good)
+
+    def fingerprint(self, task: Task) -> Fingerprint:
+        """Return what a task is made of now, for a repair to compare."""
+        layer = self._means.layers.get((task.nested or task).kind)
+        return fingerprint.of(task, layer, self._run.parameters, Path(self._job.path).parent)
 
     def _identity(self, task: Task, attempt: Attempt) -> TaskIdentity:
         return TaskIdentity(
@@ -143,17 +197,19 @@ class Launcher:
             task_key=task.task_key,
             task_run_id=attempt.run_id,
             attempt_number=attempt.attempt_number,
+            iteration=attempt.iteration,
             repair_count=self._run.repair_count,
             trigger_time=self._run.trigger_time,
         )
 
-    def _scope(self, task: Task, attempt: Attempt, attempts: Mapping[str, Attempt], run_started: int) -> values.Scope:
+    def _scope(self, work: Work) -> values.Scope:
+        task, attempt = work.task, work.attempt
         return values.Scope(
             job_id=self._run.job_id,
             job_name=self._run.job_name,
             run_id=self._run.run_id,
             repair_count=self._run.repair_count,
-            start_time=run_started,
+            start_time=work.run_started,
             trigger_type=str(self._run.trigger).lower(),
             trigger_time=self._run.trigger_time,
             parameters=self._run.parameters,
@@ -161,13 +217,15 @@ class Launcher:
             task_run_id=attempt.run_id,
             attempt_number=attempt.attempt_number,
             notebook_path=str(task.config.get("notebook_path", "")),
-            tasks=_referred(task, attempts),
+            tasks=_referred(task, work.attempts),
+            input=work.input,
+            backfill=self._run.backfill,
         )
 
 
 def _referred(task: Task, attempts: Mapping[str, Attempt]) -> dict[str, values.UpstreamScope]:
     """Return what references may read of ended tasks; most tasks name none, and then nothing is gathered."""
-    named = values.references([task.config, msgspec.to_builtins(task.expect)])
+    named = values.references([task.config, msgspec.to_builtins(task.expect), list(task.outputs)])
     if not any(name.startswith("tasks.") for name in named):
         return {}
     return {key: _upstream(attempt) for key, attempt in attempts.items() if attempt.state.ended}

@@ -11,44 +11,29 @@ import heapq
 import shutil
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from wfengine import events, plan
-from wfengine.errors import WfengineError
+from wfengine import events, plan, undo
+from wfengine.controltasks import ENGINE_DIED, GOING, ControlTasks, Live, prepared
+from wfengine.errors import TaskFailed, WfengineError
 from wfengine.executor import Launch, Report, ending
 from wfengine.graph import Graph, build
-from wfengine.jobs import Job, Task
+from wfengine.home import attempt_place
+from wfengine.jobs import CONTROL, Job, Task
 from wfengine.journal import Journal
-from wfengine.launching import Launcher, Means, SparkEngine
-from wfengine.runs import Attempt, ErrorInfo, Facts, JobRun
+from wfengine.launching import Launcher, Means, Work
+from wfengine.runs import ErrorInfo, Fingerprint, JobRun, Unit
+from wfengine.standing import Standing
 from wfengine.states import LifeCycle, Result
-from wfengine.store import Tx
 
 #: How often a commit is tried again that found the disk full.
 FULL_DISK_SECONDS = 1.0
 #: Code of an attempt that was stopped because its engine was, and will be repeated.
 DRAINED = "Drained"
-#: Why an attempt failed that nobody saw the end of.
-ENGINE_DIED = ErrorInfo(message="the engine's process died while this attempt ran", code="EngineDied")
 #: Longest wait of the loop while a Spark server is in use, so that its death is seen within a second.
 SERVER_CHECK_SECONDS = 1.0
-
-
-@dataclass
-class _Live:
-    """An attempt whose process is alive or asked for."""
-
-    task: Task
-    id: int
-    number: int
-    started: int
-    deadline: float | None
-    server: SparkEngine | None = None
-    #: Set once it is being stopped: how it will end, and why.
-    stopped: tuple[Result, ErrorInfo] | None = None
 
 
 class Runner:
@@ -58,14 +43,16 @@ class Runner:
         self._job, self._run, self._means = job, run, means
         self._graph: Graph = build(job.tasks)
         self._tasks = {task.task_key: task for task in job.tasks}
-        self._attempts: dict[str, Attempt] = run.latest()
-        self._states = {key: plan.TaskState(a.state, a.result, a.outcome) for key, a in self._attempts.items()}
-        #: Tasks that may start, in order; a dict, so that none is there twice.
-        self._ready: dict[str, None] = {}
-        self._waiting: list[tuple[int, str]] = []
-        self._live: dict[int, _Live] = {}
-        self._launcher = Launcher(job, run, means)
         self._journal = Journal(means.transaction, means.committed)
+        self._standing = Standing(job, run, self._journal, means.clock)
+        self._controls = ControlTasks(self, job, run, self._standing, means.children)
+        #: What may start, in order: control tasks, and what needs a slot; dicts, so that nothing is there twice.
+        self._ready_controls: dict[Unit, None] = {}
+        self._ready: dict[Unit, None] = {}
+        self._waiting: list[tuple[int, Unit]] = []
+        #: Attempts that have a process, by their ids.
+        self._live: dict[int, Live] = {}
+        self._launcher = Launcher(job, run, means)
         self._launches: list[Launch] = []
         self._started_at = 0
         self._deadline: float | None = None
@@ -74,12 +61,24 @@ class Runner:
         self._cancels_done = 0
         self._draining = False
         self._result: Result | None = None
-        #: Attempts of each task that were stopped through no fault of its own; they cost it no retry.
-        self._excused: Counter[str] = Counter(a.task_key for a in run.attempts if a.error and a.error.code == DRAINED)
+        #: Tasks whose cancellation was asked for and not seen to yet.
+        self._unwanted: deque[str] = deque()
+        #: Attempts that were stopped through no fault of their own, or belong to the time before a repair; they cost
+        #: no retry.
+        self._excused: Counter[Unit] = Counter(
+            a.unit
+            for a in (*run.attempts, *run.iterations)
+            if run.of_former(a) or (a.error and a.error.code == DRAINED)
+        )
 
     def cancel(self) -> None:
         """Stop the run: the first call politely, the second at once."""
         self._cancels_asked += 1
+        self._means.executor.wake()
+
+    def cancel_task(self, key: str) -> None:
+        """Stop one task, or let it not start; the run goes on. Callable as ``cancel``; what has ended stays so."""
+        self._unwanted.append(key)
         self._means.executor.wake()
 
     def hold(self) -> None:
@@ -91,52 +90,55 @@ class Runner:
         self._draining = True
         error = ErrorInfo(message="the engine was stopped; the attempt is repeated when it runs again", code=DRAINED)
         for live in self._live.values():
-            self._stop(live, Result.CANCELED, error, grace=grace)
+            self.stop(live, Result.CANCELED, error, grace)
 
-    def run(self) -> Result:
-        """Execute the run to its end and return its result; the executor is this run's alone."""
-        self.begin()
-        while not self.over:
-            self.turn(self._means.executor.poll(self.patience()))
-        while (result := self.finish()) is None:
-            self._means.executor.poll(FULL_DISK_SECONDS)
-        return result
-
-    # -- the parts of the loop, for those who execute several runs at once --------------------------------------
+    # -- the parts of the loop, for whoever executes runs ---------------------------------------------------------
 
     def begin(self) -> None:
         """Store the run as running, or take it up where its former engine left it, and start what may start."""
         now = self._means.clock.now_ms()
         self._started_at = self._run.start_time or now
-        if self._job.timeout_seconds:
-            left = self._job.timeout_seconds - (now - self._started_at) / 1000
-            self._deadline = self._means.clock.monotonic() + left
+        self._deadline = self._deadline_of(self._job.timeout_seconds, self._started_at)
         if self._run.state is not LifeCycle.RUNNING:
             before = self._run.state
             self._journal.do(lambda tx: tx.run(before, state=LifeCycle.RUNNING, start_time=now))
-            self._journal.tell(events.RunStarted(time=now, parameters=dict(self._run.parameters), **self._who()))
+            parameters = dict(self._run.parameters)
+            self._journal.tell(events.RunStarted(time=now, parameters=parameters, **self._standing.who()))
         self._take_up()
         self._advance(self._graph.order)
         self.turn(())
 
     def _take_up(self) -> None:
         """Deal with the attempts that a former engine of this run left."""
-        for key, attempt in list(self._attempts.items()):
+        going = [a for a in self._standing.tasks.values() if a.state in GOING]
+        for attempt in going:
+            if self._tasks[attempt.task_key].kind == "for_each":
+                self._controls.resume(self._live_of(attempt.unit))
+        for attempt in [*self._standing.tasks.values(), *self._standing.iterations.values()]:
             if attempt.state is LifeCycle.WAITING_FOR_RETRY:
-                heapq.heappush(self._waiting, (attempt.not_before or 0, key))
-            elif attempt.state in (LifeCycle.RUNNING, LifeCycle.TERMINATING):
-                lost = _Live(self._tasks[key], attempt.run_id, attempt.attempt_number, attempt.start_time or 0, None)
-                self._end(lost, Result.FAILED, ENGINE_DIED, {}, LifeCycle.INTERNAL_ERROR)
+                heapq.heappush(self._waiting, (attempt.not_before or 0, attempt.unit))
+            elif attempt.state in GOING and attempt.unit not in self._controls.held:
+                live = self._live_of(attempt.unit)
+                if live.task.kind == "run_job":
+                    self._controls.start(live, attempt.resolved or live.task.config)
+                else:
+                    self._end(live, Result.FAILED, ENGINE_DIED, {}, LifeCycle.INTERNAL_ERROR)
+        self._controls.settle()
 
     @property
     def over(self) -> bool:
         """Whether nothing of the run is alive or will start any more, so that ``finish`` may be called."""
-        return not (self._live or self._ready or self._waiting)
+        return not (self._live or self._controls.held or self._ready or self._ready_controls or self._waiting)
 
     @property
     def drained(self) -> bool:
         """Whether nothing more is to be started, nothing is alive, and everything is stored."""
         return self._draining and not self._live and not self._journal.stuck
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the disk was full when its last changes were to be stored."""
+        return self._journal.stuck
 
     @property
     def live(self) -> int:
@@ -153,18 +155,30 @@ class Runner:
         for report in reports:
             self._take(report)
         self._enforce()
-        if not self._draining and not self._journal.stuck:
-            self._wake_retries()
-            self._fill_slots()
-        if self._journal.commit():
+        again = True
+        while again:
+            again = self._journal.stuck
+            if not self._draining and not self._journal.stuck:
+                self._wake_retries()
+                self._fill_slots()
+            if not self._journal.commit():
+                return
             launches, self._launches = self._launches, []
             for launch in launches:
                 self._means.executor.start(launch)
+            # What came of asking for other runs is stored as well; so is what could not start while the disk was full.
+            again = self._controls.bear() or again
+
+    def child_ended(self, child: JobRun, trouble: str = "") -> None:
+        """Take in how the run of a run_job task ended, or why it cannot go on, and go on from there."""
+        self._controls.child_ended(child, trouble)
+        self.turn(())
 
     def patience(self) -> float | None:
         """Seconds until something is due without a report; None when nothing is."""
         clock = self._means.clock
-        due = [live.deadline - clock.monotonic() for live in self._live.values() if live.deadline and not live.stopped]
+        under_way = (*self._live.values(), *self._controls.held.values())
+        due = [live.deadline - clock.monotonic() for live in under_way if live.deadline and not live.stopped]
         if self._deadline and not self._cancel:
             due.append(self._deadline - clock.monotonic())
         if self._waiting and not self._draining:
@@ -182,10 +196,10 @@ class Runner:
         return self._result if self._journal.commit() else None
 
     def _conclude(self) -> Result:
-        now = self._means.clock.now_ms()
-        decided = plan.run_result(self._job, self._graph, self._states)
+        now, states = self._means.clock.now_ms(), self._standing.states
+        decided = plan.run_result(self._job, self._graph, states)
         if decided is None:
-            left = [key for key, state in self._states.items() if not state.state.ended]
+            left = [key for key, state in states.items() if not state.state.ended]
             raise WfengineError(f"run {self._run.run_id} cannot go on and has not ended: {', '.join(left)}")
         result, message = decided
         if self._cancel:
@@ -196,99 +210,121 @@ class Runner:
                 LifeCycle.RUNNING, state=LifeCycle.TERMINATED, result=result, message=message, end_time=now
             )
         )
-        self._journal.tell(run_ended(self._run, self._states, result, message, now, self._started_at))
+        self._journal.tell(run_ended(self._run, states, result, message, now, self._started_at))
         return result
 
-    # -- deciding and storing -----------------------------------------------------------------------------------
-
-    def _who(self) -> dict[str, Any]:
-        return {"run_id": self._run.run_id, "job_id": self._run.job_id, "job_name": self._run.job_name}
+    # -- deciding -----------------------------------------------------------------------------------------------
 
     def _advance(self, among: Iterable[str]) -> None:
         """Let the plan decide about the tasks in ``among`` and what follows from them."""
         # Killed, or out of its own time, a run starts nothing more, not even what handles failure.
         over = self._cancels_done > 1 or self._cancel is Result.TIMEDOUT
-        asked = deque([among])
+        cancelled = self._cancel is not None
+        states, asked = self._standing.states, deque([among])
         while asked:
-            cancelled = self._cancel is not None
-            for decision in plan.decide(self._job, self._graph, self._states, asked.popleft(), cancelled=cancelled):
+            for decision in plan.decide(self._job, self._graph, states, asked.popleft(), cancelled=cancelled):
+                unit = (decision.task_key, -1)
                 if isinstance(decision, plan.Finish):
-                    self._skip(decision)
+                    self._standing.skip(unit, decision.result, decision.message)
                 elif over:
-                    self._skip(plan.Finish(decision.task_key, Result.CANCELED, "the run was stopped before it"))
+                    self._standing.skip(unit, Result.CANCELED, "the run was stopped before it")
                     asked.append(self._graph.downstream[decision.task_key])
                 else:
-                    self._become(decision.task_key, LifeCycle.PENDING)
-                    self._ready[decision.task_key] = None
+                    self.queue(unit)
 
-    def _become(self, key: str, state: LifeCycle, **changes: Any) -> None:
-        """Move the latest attempt of a task to another state, here and in the store."""
-        attempt = self._attempts[key]
-        before = attempt.state
-        if state is before and not changes:
-            return
-        self._attempts[key] = msgspec.structs.replace(attempt, state=state, **changes)
-        self._states[key] = plan.TaskState(state, changes.get("result"), changes.get("outcome"))
-        self._journal.do(lambda tx: tx.attempt(attempt.run_id, before, state=state, **changes))
+    def queue(self, unit: Unit) -> None:
+        """Let a task or an iteration start as soon as it may."""
+        self._standing.become(unit, LifeCycle.PENDING)
+        ready = self._ready_controls if self._task(unit).kind in CONTROL else self._ready
+        ready[unit] = None
 
-    def _skip(self, decision: plan.Finish) -> None:
-        now = self._means.clock.now_ms()
-        key, result, message = decision
-        self._become(key, LifeCycle.TERMINATED, result=result, message=message, end_time=now)
-        self._journal.tell(
-            events.TaskSkipped(
-                time=now,
-                task_key=key,
-                task_run_id=self._attempts[key].run_id,
-                result=result,
-                message=message,
-                **self._who(),
-            )
-        )
+    def forget(self, unit: Unit) -> None:
+        """Start no attempt of a task or an iteration that has not begun."""
+        self._ready.pop(unit, None)
+        self._ready_controls.pop(unit, None)
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] != unit]
+        heapq.heapify(self._waiting)
+
+    def made_of(self, task: Task) -> Fingerprint:
+        """Return what a task is made of now."""
+        return self._launcher.fingerprint(task)
+
+    def _task(self, unit: Unit) -> Task:
+        """Return the task, or for an iteration the task inside the for_each."""
+        task = self._tasks[unit[0]]
+        return task if unit[1] < 0 else task.nested or task
 
     # -- starting -----------------------------------------------------------------------------------------------
 
     def _fill_slots(self) -> None:
-        while self._ready and self._means.slots.take():
-            key = next(iter(self._ready))
-            del self._ready[key]
-            self._start(self._tasks[key])
+        """Start what may start: control tasks at once, the others as long as there are slots."""
+        while not self._journal.stuck:
+            if self._ready_controls:
+                unit = next(iter(self._ready_controls))
+                del self._ready_controls[unit]
+                self._start_control(unit)
+            elif self._ready and self._means.slots.take():
+                unit = next(iter(self._ready))
+                del self._ready[unit]
+                self._start(unit)
+            else:
+                return
 
-    def _start(self, task: Task) -> None:
+    def _deadline_of(self, seconds: int, started: int) -> float | None:
+        """Return when something is out of time, on the monotonic clock; ``started`` is in epoch milliseconds."""
+        clock = self._means.clock
+        return clock.monotonic() + seconds - (clock.now_ms() - started) / 1000 if seconds else None
+
+    def _live_of(self, unit: Unit) -> Live:
+        """Describe an attempt that starts now or, as it stands, was under way before."""
+        attempt, task = self._standing.attempt(unit), self._task(unit)
+        started = attempt.start_time or self._means.clock.now_ms()
+        deadline = self._deadline_of(task.timeout_seconds, started)
+        return Live(task, unit, attempt.run_id, attempt.attempt_number, started, deadline)
+
+    def _work(self, unit: Unit) -> Work:
+        around = self._controls.held.get((unit[0], -1)) if unit[1] >= 0 else None
+        element = around.loop.inputs[unit[1]] if around and around.loop else msgspec.UNSET
+        attempt = self._standing.attempt(unit)
+        return Work(self._task(unit), attempt, self._standing.tasks, self._started_at, element)
+
+    def _start(self, unit: Unit) -> None:
         """Store the attempt as running and prepare its launch; a config that cannot be filled fails it at once."""
-        now = self._means.clock.now_ms()
-        attempt = self._attempts[task.task_key]
-        live = _Live(
-            task=task,
-            id=attempt.run_id,
-            number=attempt.attempt_number,
-            started=now,
-            deadline=self._means.clock.monotonic() + task.timeout_seconds if task.timeout_seconds else None,
-        )
+        live = self._live_of(unit)
         launch: Launch | None = None
         failure: ErrorInfo | None = None
         resolved: dict[str, Any] = {}
         try:
-            launch, live.server = self._launcher.launch(task, attempt, self._attempts, self._started_at)
-            resolved = launch.payload["config"] if launch.payload["config"] != task.config else {}
+            launch, live.server = self._launcher.launch(self._work(unit))
+            resolved = launch.payload["config"] if launch.payload["config"] != live.task.config else {}
         except WfengineError as error:
             failure = ErrorInfo(message=str(error), code="ConfigError")
-        self._become(task.task_key, LifeCycle.RUNNING, start_time=now, **({"resolved": resolved} if resolved else {}))
-        self._journal.tell(
-            events.TaskStarted(
-                time=now,
-                task_key=task.task_key,
-                task_run_id=live.id,
-                attempt_number=live.number,
-                **self._who(),
-            )
-        )
+        live.started = self._standing.begin(unit, resolved, self.made_of(live.task))
         if launch is None:
             self._means.slots.give()
-            self._end(live, Result.FAILED, failure, {})
+            self.end(live, Result.FAILED, failure, {})
         else:
+            live.launch = launch
             self._live[live.id] = live
             self._launches.append(launch)
+
+    def _start_control(self, unit: Unit) -> None:
+        """Store a control task as running and carry it out or begin it; it takes no slot."""
+        live = self._live_of(unit)
+        config: dict[str, Any] = {}
+        failure: ErrorInfo | None = None
+        try:
+            config = prepared(live.task, self._launcher.filled(self._work(unit)))
+        except WfengineError as error:
+            failure = ErrorInfo(
+                message=str(error), code="UserError" if isinstance(error, TaskFailed) else "ConfigError"
+            )
+        made_of, count = self.made_of(live.task), len(config.get("inputs", ()))
+        live.started = self._standing.begin(unit, config, made_of, count)
+        if failure:
+            self.end(live, Result.FAILED, failure, {})
+        else:
+            self._controls.start(live, config)
 
     # -- stopping -----------------------------------------------------------------------------------------------
 
@@ -300,16 +336,18 @@ class Runner:
         if self._cancels_asked > self._cancels_done:
             self._cancels_done = self._cancels_asked
             self._stop_all(Result.CANCELED, ErrorInfo(message="the run was cancelled", code="Cancelled"))
-        for live in list(self._live.values()):
-            if live.stopped:
+        while self._unwanted:
+            self._cancel_task(self._unwanted.popleft())
+        for live in [*self._controls.held.values(), *self._live.values()]:
+            if live.stopped or live.ended:
                 continue
             if live.deadline is not None and clock.monotonic() >= live.deadline:
                 seconds = live.task.timeout_seconds
                 message = f"task {live.task.task_key} ran longer than its timeout_seconds of {seconds}"
-                self._stop(live, Result.TIMEDOUT, ErrorInfo(message=message, code="Timeout"))
+                self.stop(live, Result.TIMEDOUT, ErrorInfo(message=message, code="Timeout"))
             elif live.server and not live.server.alive():
                 message = f"the Spark server ended while this attempt used it: {live.server.exit_cause()}"
-                self._stop(live, Result.FAILED, ErrorInfo(message=message, code="SparkServerDied"), grace=0)
+                self.stop(live, Result.FAILED, ErrorInfo(message=message, code="SparkServerDied"), grace=0)
 
     def _overtime(self) -> str:
         return f"the run took longer than the job's timeout_seconds of {self._job.timeout_seconds}"
@@ -318,19 +356,45 @@ class Runner:
         """Cancel the run; the second time, kill what is still alive."""
         grace = self._means.settings.grace_seconds if self._cancels_done < 2 else 0
         self._cancel = self._cancel or result
-        for live in self._live.values():
-            self._stop(live, result, error, grace=grace)
         self._ready.clear()
+        self._ready_controls.clear()
+        # Iterations are stopped by their loops.
+        for live in [*self._controls.held.values(), *self._live.values()]:
+            if live.unit[1] < 0:
+                self.stop(live, result, error, grace)
         waiting, self._waiting = self._waiting, []
-        for _, key in waiting:
-            self._skip(plan.Finish(key, Result.CANCELED, error.message))
+        for _, unit in waiting:
+            self._standing.skip(unit, Result.CANCELED, error.message)
         self._advance(self._graph.order)
 
-    def _stop(self, live: _Live, result: Result, error: ErrorInfo, grace: float | None = None) -> None:
+    def _cancel_task(self, key: str) -> None:
+        error, unit = ErrorInfo(message="the task was cancelled", code="Cancelled"), (key, -1)
+        if key not in self._standing.states or self._standing.states[key].state.ended:
+            return
+        live = self.under_way(unit)
+        if live:
+            self.stop(live, Result.CANCELED, error)
+        else:
+            self.forget(unit)
+            self._standing.skip(unit, Result.CANCELED, error.message)
+            self._advance(self._graph.downstream[key])
+
+    def under_way(self, unit: Unit) -> Live | None:
+        """Return the attempt of a task or an iteration that is under way."""
+        return self._controls.held.get(unit) or self._live.get(self._standing.attempt(unit).run_id)
+
+    def stop(self, live: Live, result: Result, error: ErrorInfo, grace: float | None = None) -> None:
+        """Stop an attempt within ``grace`` seconds, None for the usual time; it ends as ``result``."""
+        if live.ended:
+            # Its writes are being undone, and that is brought to its end.
+            return
         if live.stopped is None:
             live.stopped = (result, error)
-            self._become(live.task.task_key, LifeCycle.TERMINATING)
-        self._means.executor.stop(live.id, self._means.settings.grace_seconds if grace is None else grace)
+            self._standing.become(live.unit, LifeCycle.TERMINATING)
+        if live.unit in self._controls.held:
+            self._controls.stop(live, grace)
+        else:
+            self._means.executor.stop(live.id, self._means.settings.grace_seconds if grace is None else grace)
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -338,120 +402,70 @@ class Runner:
         live = self._live.get(report.id)
         if live is None:
             return
-        if report.kind == "message":
-            self._means.progressed(live.task.task_key, report.message or {})
+        if report.kind == "message" and live.unit[1] < 0:
+            self._means.progressed(live.unit[0], report.message or {})
         if report.kind not in ("ended", "lost"):
             return
+        if live.ended is None:
+            live.ended = (*self._outcome(live, report), report.record or {})
+            after = undo.launch(live.launch, live.ended[0], report, restore=live.task.on_failure == "restore")
+            if after:
+                live.deadline = None
+                self._launches.append(after)
+                return
+        else:
+            result, error, record = live.ended
+            live.ended = result, error, undo.told(record, report, restore=live.task.on_failure == "restore")
         del self._live[report.id]
         self._means.slots.give()
+        self.end(live, *live.ended)
+
+    def _outcome(self, live: Live, report: Report) -> tuple[Result, ErrorInfo | None]:
+        """Return how an attempt whose process is gone came out, and why when it failed."""
         result, error = ending(report)
         if report.record is None:
             # Nobody was left to remove it.
-            shutil.rmtree(self._means.folder / "tasks" / live.task.task_key / str(live.number) / "scratch", True)
+            shutil.rmtree(self._means.folder / attempt_place(*live.unit, live.number) / "scratch", True)
         if live.stopped and result is not Result.SUCCESS:
             result, error = live.stopped
         elif result is not Result.SUCCESS and live.server and not live.server.alive():
             # Its Spark call failed before the server's death was noticed here.
             message = f"the Spark server ended while this attempt used it: {live.server.exit_cause()}"
             error = ErrorInfo(message=message, code="SparkServerDied")
-        self._end(live, result, error, report.record or {})
+        return result, error
+
+    def end(self, live: Live, result: Result, error: ErrorInfo | None, record: Mapping[str, Any]) -> None:
+        """Store an attempt's end, then retry or let the plan go on."""
+        self._end(live, result, error, record, LifeCycle.TERMINATED)
 
     def _end(
-        self,
-        live: _Live,
-        result: Result,
-        error: ErrorInfo | None,
-        record: Mapping[str, Any],
-        state: LifeCycle = LifeCycle.TERMINATED,
+        self, live: Live, result: Result, error: ErrorInfo | None, record: Mapping[str, Any], state: LifeCycle
     ) -> None:
-        """Store an attempt's end, then retry or let the plan go on."""
-        now = self._means.clock.now_ms()
-        key = live.task.task_key
-        facts = _facts(record)
-        message = error.message if error else record.get("message", "")
-        self._become(
-            key,
-            state,
-            result=result,
-            message=message,
-            end_time=now,
-            error=error,
-            facts=facts,
-            output=record.get("output"),
-            values=record.get("values", {}),
-            **({"outcome": record["outcome"]} if record.get("outcome") else {}),
-        )
-        again = self._again(live, result, error, now)
+        ended = self._standing.end(live.unit, state, result, error, record)
+        again = self._again(live, result, error, ended.time)
         if again is not None:
-            self._retry(live, result, error, again, now)
+            self._standing.retry(ended, again)
+            heapq.heappush(self._waiting, (again, live.unit))
             return
-        self._journal.tell(
-            events.TaskEnded(
-                time=now,
-                task_key=key,
-                task_run_id=live.id,
-                attempt_number=live.number,
-                result=result,
-                message=message,
-                duration_ms=now - live.started,
-                error=error,
-                facts=facts,
-                **self._who(),
-            )
-        )
-        self._advance(self._graph.downstream[key])
+        self._journal.tell(ended)
+        if live.unit[1] < 0:
+            self._advance(self._graph.downstream[live.unit[0]])
+        else:
+            self._controls.iterated(live.unit, result)
 
-    def _again(self, live: _Live, result: Result, error: ErrorInfo | None, now: int) -> int | None:
+    def _again(self, live: Live, result: Result, error: ErrorInfo | None, now: int) -> int | None:
         """Return when the next attempt may start; None when there is none."""
         if self._cancel:
             return None
         if error and error.code == DRAINED:
-            self._excused[live.task.task_key] += 1
+            self._excused[live.unit] += 1
             return now
-        return plan.retry_at(live.task, live.number - self._excused[live.task.task_key], result, live.started, now)
-
-    def _retry(self, live: _Live, result: Result, error: ErrorInfo | None, at: int, now: int) -> None:
-        key = live.task.task_key
-        self._journal.tell(
-            events.TaskRetrying(
-                time=now,
-                task_key=key,
-                task_run_id=live.id,
-                attempt_number=live.number,
-                result=result,
-                error=error,
-                next_attempt_at=at,
-                **self._who(),
-            )
-        )
-        self._attempts[key] = attempt = Attempt(
-            run_id=0, task_key=key, attempt_number=live.number + 1, state=LifeCycle.WAITING_FOR_RETRY, not_before=at
-        )
-        self._states[key] = plan.TaskState(LifeCycle.WAITING_FOR_RETRY)
-
-        def add(tx: Tx) -> None:
-            number = tx.add_attempt(key, attempt.attempt_number, LifeCycle.WAITING_FOR_RETRY, at)
-            self._attempts[key] = msgspec.structs.replace(self._attempts[key], run_id=number)
-
-        self._journal.do(add)
-        # Its id is given by the store, so it is stored before anything else can happen to it.
-        self._journal.commit()
-        heapq.heappush(self._waiting, (at, key))
+        return plan.retry_at(live.task, live.number - self._excused[live.unit], result, live.started, now)
 
     def _wake_retries(self) -> None:
         now = self._means.clock.now_ms()
         while self._waiting and self._waiting[0][0] <= now:
-            _, key = heapq.heappop(self._waiting)
-            self._become(key, LifeCycle.PENDING)
-            self._ready[key] = None
-
-
-def _facts(record: Mapping[str, Any]) -> Facts:
-    """Read the counts of a completion record; what user code wrote in its place counts for nothing."""
-    try:
-        return msgspec.convert(record.get("facts", {}), Facts)
-    except msgspec.ValidationError:
-        return Facts(warnings=("the attempt reported counts that cannot be read",))
+            self.queue(heapq.heappop(self._waiting)[1])
 
 
 #: Results of tasks that did not run because of others.

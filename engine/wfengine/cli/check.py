@@ -28,7 +28,7 @@ def validate(
     """
     import msgspec
 
-    from wfengine.app import Engine
+    from wfengine.app import Engine, Origin
     from wfengine.cli.bundles import report
     from wfengine.jobfile.bundle.listing import Bundle
 
@@ -40,6 +40,7 @@ def validate(
             if isinstance(found, Bundle):
                 return report(found, output)
             checked, warnings = found.job, found.warnings
+            engine.refuse_chains(checked, Origin(given, target))
         else:
             checked, warnings = engine.validate(file, given, job=job, target=target)
     except JobFileError as error:

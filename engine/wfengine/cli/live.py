@@ -51,10 +51,13 @@ class Lines(Silent):
         """Print the change an event tells of."""
         from wfengine.clock import iso
 
+        if _of_iteration(event):
+            return
         clock = iso(event.time)[11:19]
         if isinstance(event, events.TaskStarted):
             again = f" (attempt {event.attempt_number + 1})" if event.attempt_number else ""
-            self._line(clock, event.task_key, f"RUNNING{again}")
+            count = f" {event.iterations} iterations" if event.iterations else ""
+            self._line(clock, event.task_key, f"RUNNING{count}{again}")
         elif isinstance(event, events.TaskRetrying):
             reason = event.error.message if event.error else ""
             self._line(clock, event.task_key, f"{event.result}, will be retried: {first_line(reason)}")
@@ -77,6 +80,8 @@ class Screen(Silent):
     def __init__(self) -> None:
         self._cells: dict[str, dict[str, str]] = {}
         self._begun: dict[str, int] = {}
+        #: Of each for_each how many of its iterations have ended, and how many there are.
+        self._counts: dict[str, tuple[int, int]] = {}
         self._active: ActiveRun | None = None
 
     @contextmanager
@@ -94,10 +99,15 @@ class Screen(Silent):
 
     def take(self, event: events.AnyEvent) -> None:
         """Change the row of the task an event tells of."""
-        if isinstance(event, events.TaskStarted):
+        if _of_iteration(event):
+            self._count(event)
+        elif isinstance(event, events.TaskStarted):
             self._begun[event.task_key] = event.time
             attempt = f" (attempt {event.attempt_number + 1})" if event.attempt_number else ""
             self._cells[event.task_key] = {"state": f"RUNNING{attempt}"}
+            if event.iterations:
+                self._counts[event.task_key] = (0, event.iterations)
+                self._cells[event.task_key] = {"state": f"RUNNING 0 of {event.iterations:,}"}
         elif isinstance(event, events.TaskRetrying):
             self._begun.pop(event.task_key, None)
             self._cells[event.task_key] = {"state": "WAITING_FOR_RETRY"}
@@ -112,6 +122,13 @@ class Screen(Silent):
             }
         elif isinstance(event, events.TaskSkipped):
             self._cells[event.task_key] = {"state": str(event.result)}
+
+    def _count(self, event: events.AnyEvent) -> None:
+        """Count an iteration of a for_each that has ended."""
+        if isinstance(event, (events.TaskEnded, events.TaskSkipped)):
+            done, total = self._counts.get(event.task_key, (0, 0))
+            self._counts[event.task_key] = (done + 1, total)
+            self._cells[event.task_key]["state"] = f"RUNNING {done + 1:,} of {total:,}"
 
     def progress(self, task_key: str, message: dict[str, Any]) -> None:
         """Show how far a running task is."""
@@ -138,6 +155,11 @@ class Screen(Silent):
                 cells.get("rejected", ""),
             )
         return table
+
+
+def _of_iteration(event: events.AnyEvent) -> bool:
+    """Whether an event is about one iteration of a for_each, which has no row of its own."""
+    return getattr(event, "iteration", -1) >= 0
 
 
 #: Colour of each state's first word.

@@ -64,12 +64,15 @@ def show(run_id: int, home: Path | None, output: str) -> int:
 @click.argument("run_id", metavar="RUN", type=int)
 @click.argument("task_key", metavar="[TASK]", required=False)
 @click.option("--attempt", type=click.IntRange(0), help="Which attempt, from 0. [default: the last]")
+@click.option("--iteration", type=click.IntRange(0), help="Which iteration of a for_each, from 0. [default: all]")
 @click.option("--follow", "-f", is_flag=True, help="Go on printing until the task, or the run, has ended.")
 @options.home
-def logs(run_id: int, task_key: str | None, attempt: int | None, follow: bool, home: Path | None) -> int:
+def logs(
+    run_id: int, task_key: str | None, attempt: int | None, iteration: int | None, follow: bool, home: Path | None
+) -> int:
     """Print what the tasks of a run wrote; TASK chooses one."""
     from wfengine.app import Engine
     from wfengine.cli.tail import Tail
 
-    Tail(Engine(home), run_id, task_key, attempt).print(follow)
+    Tail(Engine(home), run_id, task_key, attempt, iteration).print(follow)
     return 0

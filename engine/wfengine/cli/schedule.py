@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +17,6 @@ from wfengine.schedule import compile as compile_schedule
 
 _DAY = 86_400_000
 _TWO_YEARS = 2 * 366 * 86_400
-#: The first second of the year 3000.
-_LAST = 32_503_680_000
 #: Ticks listed at most when --days is given; the rest is counted.
 _MOST = 1_000
 #: Ticks shown on each side of a change of the clocks.
@@ -119,23 +115,14 @@ def _of_schedule(found: Schedule, start: str | None, job: str | None = None) -> 
 
 
 def _moment(text: str | None, zone: Zone) -> int:
-    """Return the epoch milliseconds of an ISO time, which is one of ``zone`` when it names no offset; None is now."""
-    if text is None:
-        return SystemClock().now_ms()
-    try:
-        moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
-        second = zone.epoch(moment) if moment.tzinfo is None else int(moment.timestamp())
-    except (ValueError, OverflowError):
-        raise click.UsageError(f"--from {shown(text)!r}: write a time as 2026-03-29 or 2026-03-29T02:00") from None
-    if not 0 <= second < _LAST:
-        raise click.UsageError(f"--from {shown(text)!r}: should be between 1970 and 2999")
-    return second * 1000
+    """Return the epoch milliseconds of ``--from``; None is now."""
+    return SystemClock().now_ms() if text is None else options.moment(text, zone, "--from")
 
 
 def _plain(asked: _Asked, count: int | None, days: int | None) -> tuple[list[int], int]:
     """Return the next ticks, and how many more there are in the days asked for."""
     if days is None:
-        return asked.due.between(asked.after, _LAST * 1000, count or 10), 0
+        return asked.due.between(asked.after, options.LAST_SECOND * 1000, count or 10), 0
     until = asked.after + days * _DAY
     ticks = asked.due.between(asked.after, until, _MOST)
     return ticks, asked.due.count(asked.after, until) - len(ticks)

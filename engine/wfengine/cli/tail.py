@@ -20,8 +20,11 @@ _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160
 class Tail:
     """The logs of one run, or of one task of it."""
 
-    def __init__(self, engine: Engine, run_id: int, task_key: str | None, attempt: int | None) -> None:
+    def __init__(
+        self, engine: Engine, run_id: int, task_key: str | None, attempt: int | None, iteration: int | None
+    ) -> None:
         self._engine, self._run_id, self._task, self._attempt = engine, run_id, task_key, attempt
+        self._iteration = iteration
         self._offsets: dict[int, int] = {}
         self._last = 0
         self._decoders: dict[int, codecs.IncrementalDecoder] = {}
@@ -32,7 +35,7 @@ class Tail:
             run = self._engine.run(self._run_id)[0]
             chosen = self._chosen(run)
             for attempt in chosen:
-                self._more(attempt, titled=self._task is None)
+                self._more(attempt, titled=self._task is None or len(chosen) > 1)
             # The state was read before the log, so a log that is complete now was complete when it was printed.
             if not follow or run.state.ended or (self._task and all(a.state.ended for a in chosen)):
                 return
@@ -42,18 +45,22 @@ class Tail:
         keys = list(dict.fromkeys(attempt.task_key for attempt in run.attempts))
         if self._task is not None and self._task not in keys:
             raise UsageError(f"run {run.run_id} has no task {self._task!r}; it has {', '.join(keys)}")
-        found = [a for a in run.attempts if self._task in (None, a.task_key)]
+        found = [a for a in (*run.attempts, *run.iterations) if self._task in (None, a.task_key)]
+        if self._iteration is not None:
+            found = [a for a in found if a.iteration == self._iteration]
+            if not found:
+                raise UsageError(f"run {run.run_id} has no iteration {self._iteration} of that task")
         if self._attempt is not None:
             found = [a for a in found if a.attempt_number == self._attempt]
             if not found:
                 raise UsageError(f"run {run.run_id} has no attempt {self._attempt} of that task")
         elif self._task is not None:
-            found = found[-1:]
+            found = list({a.unit: a for a in found}.values())
         return sorted((a for a in found if a.start_time is not None), key=lambda a: a.start_time or 0)
 
     def _more(self, attempt: Attempt, *, titled: bool) -> None:
         """Print what was added to an attempt's log since the last look."""
-        path = self._engine.log_path(self._run_id, attempt.task_key, attempt.attempt_number)
+        path = self._engine.log_path(self._run_id, attempt.task_key, attempt.attempt_number, attempt.iteration)
         try:
             with path.open("rb") as file:
                 file.seek(self._offsets.get(attempt.run_id, 0))
@@ -65,6 +72,6 @@ class Tail:
         self._offsets[attempt.run_id] = self._offsets.get(attempt.run_id, 0) + len(data)
         decoder = self._decoders.setdefault(attempt.run_id, codecs.getincrementaldecoder("utf-8")("replace"))
         if titled and self._last != attempt.run_id:
-            click.echo(f"--- {attempt.task_key}, attempt {attempt.attempt_number} ---")
+            click.echo(f"--- {attempt.title}, attempt {attempt.attempt_number} ---")
         self._last = attempt.run_id
         click.echo(decoder.decode(data, attempt.state.ended).translate(_ESCAPED), nl=False)

@@ -120,7 +120,7 @@ class Checker:
         wants = tuple(flat(want))
         if any(isinstance(option, inspect.AnyType) for option in wants):
             return self._anything(node, field)
-        if isinstance(want, inspect.RawType):
+        if any(isinstance(option, inspect.RawType) for option in wants):
             return None  # whoever declared it checks it
         if isinstance(node, Scalar):
             return self._scalar(node, wants, field, references)

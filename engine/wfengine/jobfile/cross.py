@@ -10,7 +10,7 @@ import msgspec
 from wfengine import graph, values
 from wfengine.errors import shown
 from wfengine.jobfile.check import Checker
-from wfengine.jobfile.nodes import Map, Node, Scalar, Seq, scalars
+from wfengine.jobfile.nodes import Map, Node, Scalar, Seq, locate, scalars
 from wfengine.jobs import Dependency, Task
 
 #: References are not checked beyond this number of faults, so that a wholly wrong file is refused at once.
@@ -29,6 +29,13 @@ class TaskEntry(msgspec.Struct, kw_only=True):
     plain: dict[str, Any]
     kind: str = ""
     config: dict[str, Any] = {}
+    #: The task inside a for_each.
+    nested: TaskEntry | None = None
+
+    def task(self) -> dict[str, Any]:
+        """Return the fields of its `Task`."""
+        inside = {"nested": self.nested.task()} if self.nested else {}
+        return {**self.plain, "kind": self.kind, "config": self.config, **inside}
 
     @property
     def key(self) -> str | None:
@@ -115,27 +122,35 @@ def _references(
 ) -> None:
     before: dict[str, int] | None = None
     number = {key: index for index, key in enumerate(edges)}
+    for entry, scalar, field, in_for_each in _all_texts(entries):
+        if len(checker.faults) >= _ENOUGH:
+            return
+        names = values.references(scalar.text)
+        upstreams = edges.get(entry.key or "", [])
+        mentioned = [task for name in names if (task := _task_of(name)) in number and task not in upstreams]
+        if mentioned:
+            before = _before(edges, number) if before is None else before
+            reach = before.get(entry.key or "", 0)
+            upstreams = [*upstreams, *(task for task in mentioned if reach >> number[task] & 1)]
+        for name in names:
+            fault = values.check(name, parameters=parameters, upstreams=upstreams, in_for_each=in_for_each)
+            if fault:
+                checker.fault(scalar, field, *fault)
+
+
+def _all_texts(entries: Sequence[TaskEntry]) -> Iterator[tuple[TaskEntry, Scalar, str, bool]]:
+    """Yield the values in which references are filled, the task whose upstreams count, whether in a for_each."""
     for entry in entries:
         for scalar, field in _texts(entry):
-            if len(checker.faults) >= _ENOUGH:
-                return
-            names = values.references(scalar.text)
-            upstreams = edges.get(entry.key or "", [])
-            mentioned = [task for name in names if (task := _task_of(name)) in number and task not in upstreams]
-            if mentioned:
-                before = _before(edges, number) if before is None else before
-                reach = before.get(entry.key or "", 0)
-                upstreams = [*upstreams, *(task for task in mentioned if reach >> number[task] & 1)]
-            for name in names:
-                fault = values.check(name, parameters=parameters, upstreams=upstreams)
-                if fault:
-                    checker.fault(scalar, field, *fault)
+            yield entry, scalar, field, False
+        for scalar, field in _texts(entry.nested) if entry.nested else ():
+            yield entry, scalar, field, True
 
 
 def _texts(entry: TaskEntry) -> Iterator[tuple[Scalar, str]]:
-    """Yield the values in which references are filled: those of the ``<kind>_task`` and of the expectations."""
-    for name in (f"{entry.kind}_task", "expect"):
-        part = entry.node.get(name)
+    """Yield the values of one task: those of the ``<kind>_task``, of the expectations and of the outputs."""
+    for name in ("for_each_task.inputs",) if entry.nested else (f"{entry.kind}_task", "expect", "outputs"):
+        part: Node | None = locate(entry.node, tuple(name.split("."))) if entry.nested else entry.node.get(name)
         for scalar, field in scalars(part, f"{entry.field}.{name}") if part else ():
             if "{{" in scalar.text:
                 yield scalar, field

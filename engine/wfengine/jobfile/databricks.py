@@ -55,9 +55,6 @@ BUILT_IN = ("bronze", "silver", "gold", "notebook", "spark_python", "python_whee
 
 #: Kinds of task that cannot run here, with the reason.
 UNSUPPORTED = {
-    "condition": "condition_task is not supported yet",
-    "for_each": "for_each_task is not supported yet",
-    "run_job": "run_job_task is not supported yet",
     "spark_jar": "spark_jar_task is not supported yet: it runs JVM code",
     "spark_submit": "spark_submit_task is not supported yet: it runs on a cluster of its own",
     **{

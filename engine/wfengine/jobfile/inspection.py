@@ -88,7 +88,8 @@ def _job_file(
     faults = [*checker.faults, *checker.unsupported]
     if faults:
         raise JobFileError(sorted(faults, key=lambda fault: (fault.line, fault.column)))
-    return JobFile(msgspec.convert(plain, Job), (*_outside(path, root), *_no_effect(checker.path, checker.ignored)))
+    warnings = (*_outside(path, reader.path, root), *_no_effect(checker.path, checker.ignored))
+    return JobFile(msgspec.convert(plain, Job), warnings)
 
 
 def _bundle(
@@ -101,8 +102,8 @@ def _bundle(
     variables: Mapping[str, str],
 ) -> Bundle:
     loaded = load.load(checker, path, top, without_effect(layers), target, variables)
-    listed = tuple(_bundle_job(part, layers) for part in loaded.parts)
-    outside = _outside(path, root)
+    listed = tuple(_bundle_job(part, layers, path) for part in loaded.parts)
+    outside = _outside(path, path.resolve(), root)
     ignored = [*checker.ignored]
     for part in loaded.parts:
         ignored += [(f"resources.jobs.{part.key}.{field}", place) for field, place in part.checker.ignored]
@@ -117,11 +118,12 @@ def _bundle(
     )
 
 
-def _bundle_job(part: load.Part, layers: Mapping[str, type[Layer[Any]]]) -> BundleJob:
-    """Check one job as if its file held nothing else."""
+def _bundle_job(part: load.Part, layers: Mapping[str, type[Layer[Any]]], bundle: Path) -> BundleJob:
+    """Check one job of the bundle at ``bundle`` as if its file held nothing else."""
     checker, place = part.checker, part.place
     reader = JobReader(checker, layers, Path(place.file))
     plain = _read(reader, part.node, part.unfilled) if part.node else {}
+    plain |= {"bundle": str(bundle.resolve()), "key": part.key}
     name = part.node.get("name") if part.node else None
     tasks = tuple(
         BundleTask(task_key=entry.key or "", kind=entry.kind, path=entry.node.file, line=entry.node.line)
@@ -179,8 +181,8 @@ def _no_effect(path: str, ignored: list[tuple[str, Scalar]]) -> list[Fault]:
     ]
 
 
-def _outside(path: Path, root: Path) -> list[Fault]:
-    if path.resolve().is_relative_to(root.resolve()):
+def _outside(path: Path, resolved: Path, root: Path) -> list[Fault]:
+    if resolved.is_relative_to(root) or resolved.is_relative_to(root.resolve()):
         return []
     message = f"lies outside the project {root}, so its relative paths will be refused"
     return [Fault(path=str(path), message=message, hint="choose another project with --root")]

@@ -13,6 +13,7 @@ from wfengine.jobfile.check import Checker
 from wfengine.jobfile.config import dotted, explained, steps_of
 from wfengine.jobfile.nodes import Map, Node, locate
 from wfengine.jobfile.typeinfo import spec
+from wfengine.jobs import CONTROL
 from wfengine.layer import Layer
 
 SUFFIX = "_task"
@@ -22,7 +23,7 @@ def choose(checker: Checker, node: Map, field: str, layers: Mapping[str, type[La
     """Return the kind of a task, the ``<kind>`` of its only ``<kind>_task``; empty when that is at fault."""
     keys = [key for key in node.entries if key.endswith(SUFFIX)]
     if not keys:
-        known = ", ".join(f"{name}{SUFFIX}" for name in layers)
+        known = ", ".join(f"{name}{SUFFIX}" for name in (*layers, *sorted(CONTROL)))
         checker.fault(
             node,
             field,
@@ -36,7 +37,7 @@ def choose(checker: Checker, node: Map, field: str, layers: Mapping[str, type[La
         checker.fault(place, field, f"has more than one kind: {', '.join(keys)}", "split it into several tasks")
         return ""
     kind = keys[0].removesuffix(SUFFIX)
-    if kind in layers:
+    if kind in layers or kind in CONTROL:
         return kind
     place = node.entries[keys[0]][0]
     name = f"{field}.{keys[0]}"
@@ -44,7 +45,7 @@ def choose(checker: Checker, node: Map, field: str, layers: Mapping[str, type[La
         checker.refuse(place, name, databricks.UNSUPPORTED[kind])
     else:
         hint = checker.suggest(
-            kind, (*layers, *databricks.BUILT_IN), f"loaded are {', '.join(sorted(layers)) or 'none'}"
+            kind, (*layers, *databricks.BUILT_IN, *CONTROL), f"loaded are {', '.join(sorted(layers)) or 'none'}"
         )
         missing = f"no layer plugin named {kind!r} is loaded"
         optional = kind in databricks.OPTIONAL

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wfengine.errors import shown
-from wfengine.jobfile import cross, databricks, kinds, timing
+from wfengine.jobfile import controls, cross, databricks, kinds, timing
 from wfengine.jobfile.check import Checker
 from wfengine.jobfile.cross import TaskEntry
 from wfengine.jobfile.nodes import Map, Node, Scalar, Seq
@@ -42,7 +42,7 @@ class JobReader:
         cross.check(self.checker, self.entries, [parameter["name"] for parameter in parameters])
         return {
             **plain,
-            "tasks": [{**entry.plain, "kind": entry.kind, "config": entry.config} for entry in self.entries],
+            "tasks": [entry.task() for entry in self.entries],
             "parameters": parameters,
             "queue_enabled": queue.get("enabled", False),
             "path": str(self.path),
@@ -95,7 +95,7 @@ class JobReader:
         if isinstance(node, Map):
             entries = {key: entry for key, entry in node.entries.items() if not key.endswith(kinds.SUFFIX)}
             common = Map(entries, node.line, node.column, node.file)
-        others = [name + kinds.SUFFIX for name in self.layers]
+        others = [name + kinds.SUFFIX for name in (*self.layers, *controls.SHAPES)]
         plain = self.checker.fields(common, spec(TaskShape), field, others=others)
         if not isinstance(node, Map):
             return None
@@ -106,9 +106,28 @@ class JobReader:
             name = entry.kind + kinds.SUFFIX
             layer, folder = self.layers[entry.kind], self.path.parent
             entry.config = kinds.config(self.checker, node.entries[name][1], f"{field}.{name}", layer, folder)
+        elif entry.kind in controls.SHAPES:
+            entry.config = controls.config(self.checker, node, field, entry.kind, plain)
+            entry.nested = self._nested(node, f"{field}.for_each_task") if entry.kind == "for_each" else None
         plain["depends_on"] = [
             {"task_key": item} if isinstance(item, str) else item for item in plain.get("depends_on") or ()
         ]
+        return entry
+
+    def _nested(self, node: Map, field: str) -> TaskEntry | None:
+        """Check the task inside a for_each."""
+        around = node.entries["for_each_task"][1]
+        inner = around.get("task") if isinstance(around, Map) else None
+        if inner is None:
+            return None
+        field = f"{field}.task"
+        if not isinstance(inner, Map):
+            self.checker.fault(inner, field, "should be a mapping", value="")
+            return None
+        # A loop inside is looked at no deeper: nobody knows how deep that goes.
+        entry = None if controls.is_loop(self.checker, inner, field) else self._task(inner, field)
+        if entry:
+            controls.nested(self.checker, inner, field, entry.plain)
         return entry
 
     def _expectations(self, node: Map, field: str) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from wfengine.jobfile import databricks, timing
+from wfengine.jobfile import controls, databricks, timing
 from wfengine.jobfile.kinds import SUFFIX, unused_fields
 from wfengine.jobfile.shapes import (
     ContinuousShape,
     EmailShape,
     ExpectationShape,
+    ForEachShape,
     JobShape,
+    RunJobShape,
     ScheduleShape,
     TaskShape,
     TriggerShape,
@@ -31,7 +33,10 @@ _ONE_OF: dict[type, list[list[str]]] = {
     ScheduleShape: [[name] for name in timing.EXPRESSIONS],
     TriggerShape: [[name] for name in timing.TRIGGERS],
     ExpectationShape: [["query"], ["table", "where"]],
+    RunJobShape: [["job_id"], ["job_name"]],
 }
+#: Fields whose values are checked by themselves, and what they are.
+_CHECKED_ELSEWHERE = {"tasks": "a list", "task": "a mapping"}
 #: The field that a shape with ignored fields stands in.
 _FIELD_OF: dict[type, str] = {
     ContinuousShape: "continuous",
@@ -46,13 +51,15 @@ def schema(layers: Mapping[str, type[Layer[Any]]]) -> dict[str, Any]:
     It allows what `read` allows except for what needs more than one place of the file: keys, dependencies, references.
     """
     configs = {name: layer.Config for name, layer in layers.items()}
-    _, parts = msgspec.json.schema_components([JobShape, TaskShape], ref_template="#/$defs/{name}")
+    shapes = [JobShape, TaskShape, *controls.SHAPES.values()]
+    _, parts = msgspec.json.schema_components(shapes, ref_template="#/$defs/{name}")
     found, of_layers = msgspec.json.schema_components(
         list(configs.values()), ref_template="#/$defs/layers/$defs/{name}"
     )
     references = dict(zip(configs, found, strict=True))
-    for part in parts.values():
-        _loosen(part, reference=False)
+    filled = {shape.__name__ for shape in controls.SHAPES.values()}
+    for name, part in parts.items():
+        _loosen(part, reference=name in filled)
     for part in of_layers.values():
         _loosen(part, reference=True)
     for name, reference in references.items():
@@ -61,7 +68,9 @@ def schema(layers: Mapping[str, type[Layer[Any]]]) -> dict[str, Any]:
         _ignore(parts[shape.__name__], names)
     for shape, choices in _ONE_OF.items():
         parts[shape.__name__]["oneOf"] = [{"required": choice} for choice in choices]
-    _kinds(parts[TaskShape.__name__], references)
+    own = {kind: {"$ref": f"#/$defs/{shape.__name__}"} for kind, shape in controls.SHAPES.items()}
+    _kinds(parts[TaskShape.__name__], {**references, **own})
+    parts[ForEachShape.__name__]["properties"]["task"] |= {"$ref": f"#/$defs/{TaskShape.__name__}"}
     job = parts[JobShape.__name__]
     job["properties"]["tasks"]["items"] = {"$ref": f"#/$defs/{TaskShape.__name__}"}
     return {
@@ -132,7 +141,7 @@ def field_table(shape: type[msgspec.Struct]) -> str:
         kinds = dict.fromkeys(described(kind) for kind in flat(field.type) if not isinstance(kind, inspect.NoneType))
         extra = field.type.extra_json_schema if isinstance(field.type, inspect.Metadata) else None
         meaning = (extra or {}).get("description", "")
-        value = "a list" if field.name == "tasks" else " or ".join(kinds)
+        value = _CHECKED_ELSEWHERE.get(field.name) or " or ".join(kinds)
         lines.append(f"| `{field.encode_name}` | {value} | {_default(field)} | {meaning} |")
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@ The reader checks against these structs, and the JSON Schema and the table of th
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -193,6 +193,13 @@ class TaskShape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         list[ExpectationShape],
         about("Statements about tables, checked after the task: `name`, `table` with `where` or `query`, `on_fail`"),
     ] = []
+    on_failure: Annotated[
+        Literal["restore"] | None,
+        about("`restore` undoes what a failed, timed-out or cancelled attempt wrote to tables; else it stays"),
+    ] = None
+    outputs: Annotated[
+        list[Name], about("Tables the task writes without Spark, so that their versions are known too")
+    ] = []
     health: Annotated[HealthShape | None, about("`rules` that warn when a run takes long; they stop nothing")] = None
     email_notifications: Annotated[
         EmailShape | None,
@@ -202,6 +209,47 @@ class TaskShape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         WebhooksShape | None, about("Destinations (`id`) by event; has no effect here")
     ] = None
     notification_settings: Annotated[TaskNotificationShape | None, about("Which messages are not wanted")] = None
+
+
+class ConditionShape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Two values that the engine compares."""
+
+    op: Annotated[
+        Literal[
+            "EQUAL_TO",
+            "NOT_EQUAL",
+            "GREATER_THAN",
+            "GREATER_THAN_OR_EQUAL",
+            "LESS_THAN",
+            "LESS_THAN_OR_EQUAL",
+        ],
+        about("`EQUAL_TO` and `NOT_EQUAL` compare text, the others numbers"),
+    ]
+    left: Annotated[str, about("One value, usually with a reference")]
+    right: Annotated[str, about("The other value")]
+
+
+class ForEachShape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A task that is run once for each of several inputs."""
+
+    inputs: Annotated[
+        list[Any] | str, about("A list, the text of a JSON array, or a reference to one; at most 5,000 elements")
+    ]
+    #: Checked as every task is.
+    task: Annotated[msgspec.Raw, about("The task, of any kind but `for_each`; `{{input}}` in it is the element")]
+    concurrency: Annotated[
+        int, Meta(ge=1, le=100), about("How many iterations may be going at the same time, at most 100")
+    ] = 1
+
+
+class RunJobShape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Another job that is run, and waited for."""
+
+    job_id: Annotated[
+        str | None, about("Key of a job in the same bundle, its name, or its id in the home; instead of `job_name`")
+    ] = None
+    job_name: Annotated[str | None, about("Name of a job in this folder, in the bundle, or loaded by a daemon")] = None
+    job_parameters: Annotated[dict[str, str], about("Values of the job's parameters")] = {}
 
 
 class JobShape(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
