@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from wfengine import arrivals, control, log, recovery
 from wfengine.bus import Bus
-from wfengine.clock import Clock
+from wfengine.clock import Clock, SystemClock, since_boot
 from wfengine.errors import DiskFullError, StateError
 from wfengine.executor import ProcessExecutor, sweep
 from wfengine.fleet import Fleet
@@ -130,6 +130,8 @@ class Daemon:
                 self._plugins.subscribers,
                 lead,
                 triggers=self._trigger,
+                # Sleep of the machine is downtime, no jump of its clock.
+                steady=since_boot if isinstance(self._clock, SystemClock) else None,
                 committed=bus.kick,
             )
             door = control.Door(self._settings.home, executor.wake)

@@ -22,7 +22,7 @@ NETWORK = frozenset(
 
 def run_folder(home: Path, run_id: int) -> Path:
     """Return the folder of one run."""
-    return home / "runs" / str(run_id)
+    return Path(home, "runs", str(run_id))
 
 
 def event_folder(home: Path, stream: int) -> Path:

@@ -114,6 +114,8 @@ class Work(NamedTuple):
     attempt: Attempt
     #: The latest attempts of all tasks.
     attempts: Mapping[str, Attempt]
+    #: Task values of those that have set any.
+    values: Mapping[str, Mapping[str, Any]]
     #: Epoch milliseconds.
     run_started: int
     #: The element of the inputs that an iteration is for.
@@ -136,7 +138,7 @@ class Launcher:
         Raises WfengineError when a reference cannot be filled in, no plugin offers the kind of the task, or no Spark
         server can be had.
         """
-        task, attempt, attempts = work.task, work.attempt, work.attempts
+        task, attempt = work.task, work.attempt
         layer = self._means.layers.get(task.kind)
         if layer is None:
             raise PluginError(f"no plugin offers {task.kind}_task any more: see wfengine plugins")
@@ -153,7 +155,7 @@ class Launcher:
             layer=f"{layer.__module__}:{layer.__qualname__}",
             config=config,
             parameters=dict(self._run.parameters),
-            upstream_values={key: dict(a.values) for key, a in attempts.items() if a.values},
+            upstream_values={key: dict(found) for key, found in work.values.items()},
             expect=expect,
             base=base,
             root=str(self._means.settings.root),

@@ -18,11 +18,8 @@ import pluggy
 from wfengine import hooks, log
 from wfengine.errors import PluginError
 from wfengine.events import AnyEvent
+from wfengine.jobs import CONTROL
 from wfengine.layer import Layer
-
-#: Kinds of task that the engine itself gives a meaning.
-RESERVED = frozenset({"condition", "for_each", "run_job"})
-
 
 #: Files whose frames say nothing about a plugin's own fault.
 _MACHINERY = (*importlib.__path__, *pluggy.__path__, __file__)
@@ -60,6 +57,11 @@ class Plugins:
         self.broken: Mapping[str, str] = {report.name: report.error for report in reports if report.error}
         #: Names of the plugins that take events.
         self.subscribers = tuple(report.name for report in reports if "on_event" in report.hooks)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the modules that define the layers; importing them again in another process is harmless."""
+        return tuple(sorted({layer.__module__ for layer in self.layers.values()}))
 
     def deliver(self, subscriber: str, event: AnyEvent, delivery_id: str) -> None:
         """Give an event to one plugin; whatever its hook raises is raised."""
@@ -215,7 +217,7 @@ def _check_layer(layer: Any) -> None:
     name = getattr(layer, "name", None)
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise PluginError(f"{what} needs a 'name' of small letters, digits and _, not {name!r}")
-    if name in RESERVED:
+    if name in CONTROL:
         raise PluginError(f"{what} cannot be named {name!r}: the engine itself gives {name}_task its meaning")
     config = getattr(layer, "Config", None)
     if not (isinstance(config, type) and issubclass(config, msgspec.Struct)):

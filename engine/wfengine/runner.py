@@ -286,7 +286,8 @@ class Runner:
         around = self._controls.held.get((unit[0], -1)) if unit[1] >= 0 else None
         element = around.loop.inputs[unit[1]] if around and around.loop else msgspec.UNSET
         attempt = self._standing.attempt(unit)
-        return Work(self._task(unit), attempt, self._standing.tasks, self._started_at, element)
+        standing = self._standing
+        return Work(self._task(unit), attempt, standing.tasks, standing.values, self._started_at, element)
 
     def _start(self, unit: Unit) -> None:
         """Store the attempt as running and prepare its launch; a config that cannot be filled fails it at once."""

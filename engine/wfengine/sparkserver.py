@@ -17,6 +17,7 @@ from typing import IO
 
 from wfengine.clock import SystemClock
 from wfengine.errors import StateError, missing_extra
+from wfengine.failpoints import failpoint
 
 #: Seconds a server may take until its port answers.
 START_LIMIT = 10.0
@@ -89,6 +90,7 @@ def _spawn(log: Path, folder: Path, env: Mapping[str, str], modules: Sequence[Pa
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = [*map(str, modules), *sys.path]
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    failpoint("sparkserver.before_spawn")
     try:
         return subprocess.Popen(
             [sys.executable, "-c", _BOOT, os.pathsep.join(os.path.abspath(entry) for entry in path)],

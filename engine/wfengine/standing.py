@@ -26,6 +26,8 @@ class Standing:
         #: The last attempt of each task, and of each iteration of a for_each.
         self.tasks: dict[str, Attempt] = {key: a for key, a in run.latest().items() if key in known}
         self.iterations: dict[Unit, Attempt] = {a.unit: a for a in run.iterations if a.task_key in known}
+        #: Task values by task, for the tasks that have set any.
+        self.values: dict[str, Mapping[str, Any]] = {key: a.values for key, a in self.tasks.items() if a.values}
         #: What the plan decides from.
         self.states = {key: TaskState(a.state, a.result, a.outcome) for key, a in self.tasks.items()}
 
@@ -139,6 +141,8 @@ class Standing:
         if attempt.iteration < 0:
             self.tasks[attempt.task_key] = attempt
             self.states[attempt.task_key] = TaskState(attempt.state, attempt.result, attempt.outcome)
+            if attempt.values:
+                self.values[attempt.task_key] = attempt.values
         else:
             self.iterations[attempt.unit] = attempt
 

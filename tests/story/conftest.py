@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from story.daemons import TASKS, Daemon
 from story.driver import REPO, Project
 
 
@@ -19,3 +20,18 @@ def examples(tmp_path_factory):
     root = tmp_path_factory.mktemp("clone")
     shutil.copytree(REPO / "conf", root / "conf", ignore=shutil.ignore_patterns("__pycache__"))
     return Project(root)
+
+
+@pytest.fixture
+def serve(project):
+    """Start daemons that are killed at the end of the test should they still be there."""
+    project.write("tasks.py", TASKS)
+    started: list[Daemon] = []
+
+    def start(*arguments, wait=True, **options):
+        started.append(Daemon(project, *(arguments or ("conf",)), **options))
+        return started[-1].serving() if wait else started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.kill()

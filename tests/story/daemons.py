@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import threading
@@ -16,6 +17,36 @@ from story.driver import Project
 
 from wfengine.app import Engine
 from wfengine.runs import JobRun, Tick
+
+#: ``hold`` says by one pipe that it runs and waits at another until it is told to go on.
+TASKS = """\
+import os, signal
+from pathlib import Path
+
+def say(**given):
+    return given
+
+def hold(folder):
+    Path(folder, "started").write_text(str(os.getpid()))
+    Path(folder, "go").read_text()
+
+def stubborn(folder):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hold(folder)
+
+def touch(path):
+    Path(path).touch()
+"""
+
+EVERY_SECOND = 'schedule: {quartz_cron_expression: "* * * * * ?", timezone_id: UTC}'
+QUICK = "tasks: [{task_key: t, shell_task: {command: ['true']}}]"
+
+#: Puts the daemon's clock ahead by some milliseconds.
+LATER = """
+from wfengine.clock import SystemClock
+SystemClock.now_ms = lambda self, before=SystemClock.now_ms: before(self) + {ms}
+"""
+
 
 #: Seconds after which a test that waits for a daemon fails; reached only when something is broken.
 PATIENCE = 60.0
@@ -51,9 +82,9 @@ class Daemon:
         assert self.process.stderr is not None
         with self.process.stderr as stream:
             for text in stream:
-                try:
+                if text.startswith("{"):
                     self._new.put(json.loads(text))
-                except json.JSONDecodeError:
+                else:
                     self.noise += text
         self._new.put(None)
 
@@ -80,6 +111,10 @@ class Daemon:
                 raise AssertionError(f"not heard in {PATIENCE} s; the last lines: {self.lines[-5:]}") from None
             assert line is not None, f"the daemon ended: {self.lines[-5:]} {self.noise}"
             self.lines.append(line)
+
+    def first(self) -> Line | None:
+        """Return its first line; None when it ended without one."""
+        return self._new.get(timeout=PATIENCE)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -126,7 +161,43 @@ def ticks(project: Project, job: str) -> list[Tick]:
     return sorted(Engine(home(project)).ticks(job, limit=100_000), key=lambda tick: tick.due)
 
 
-def pipe(path: Path) -> Path:
-    """Make a named pipe through which a task says that it runs."""
-    os.mkfifo(path)
-    return path
+def job(project, name, *parts, file=None):
+    return project.write(f"conf/{file or name}.yml", "\n".join((f"name: {name}", *parts)) + "\n")
+
+
+def holding(project, *more, call="hold", task=""):
+    """Return the tasks of a job whose first one waits to be released, with the pipes for it."""
+    for name in ("started", "go"):
+        if not (project.root / name).exists():
+            os.mkfifo(project.root / name)
+    (project.root / "conf").mkdir(exist_ok=True)
+    (project.root / "conf/tasks.py").write_text(TASKS)
+    first = (
+        f'  - {{task_key: hold, python_task: {{callable: "tasks:{call}", '
+        f"parameters: {{folder: {project.root}}}}}{', ' if task else ''}{task}}}"
+    )
+    return "\n".join(("tasks:", first, *more))
+
+
+def started(project):
+    """Wait until a task says that it runs; return its process id."""
+    descriptor = os.open(project.root / "started", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert select.select([descriptor], [], [], PATIENCE)[0], "no task has started"
+        return int(os.read(descriptor, 100))
+    finally:
+        os.close(descriptor)
+
+
+def go(project):
+    """Let the task go on that waits."""
+    with open(project.root / "go", "w"):
+        pass
+
+
+def attempts(project, run_id, key="hold"):
+    return [
+        (attempt.attempt_number, attempt.result, attempt.error.code if attempt.error else "")
+        for attempt in run(project, run_id).attempts
+        if attempt.task_key == key
+    ]

@@ -56,7 +56,7 @@ def _add_file(project: Project, number: int) -> None:
     source.rename(project.root / "raw" / f"{number:04}.csv")
 
 
-def _survivors(home: Path) -> int:
+def survivors(home: Path) -> int:
     deadline = time.monotonic() + SURVIVAL_SECONDS
     while (alive := processes(home)) and time.monotonic() < deadline:
         time.sleep(0.05)  # waiting for the death of processes that are not ours to wait for
@@ -82,9 +82,9 @@ def run(project: Project, rounds: int, seed: int) -> Tally:
             killed += 1
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        survivors += _survivors(home)
+        survivors += survivors(home)
         project.run(*arguments)
-        survivors += _survivors(home)
+        survivors += survivors(home)
         missing, repeated = compare(project)
         lost, doubled = lost + missing, doubled + repeated
     return Tally(rounds, killed, lost, doubled, survivors)

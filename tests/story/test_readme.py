@@ -74,6 +74,20 @@ def test_the_project_of_init_runs(clone):
     assert "gold.revenue_by_day" in shell(clone, BLOCKS["init"])
 
 
+def test_the_daemon_serves(clone):
+    command = BLOCKS["serve"].strip().split()
+    assert command[0] == "wfengine"
+    process = clone.start(*command[1:], "--log", "json")
+    try:
+        said = next(line for line in process.stderr if '"serving"' in line)
+        assert clone.json("status")["daemon"] == process.pid
+        assert {job["name"] for job in clone.json("jobs")["jobs"]} >= {"medallion", "morning"}, said
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
 def test_the_python_block_runs(clone):
     (clone.root / "block.py").write_text(BLOCKS["python"])
     assert "SUCCESS" in shell(clone, "python block.py")

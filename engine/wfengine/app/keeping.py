@@ -16,6 +16,8 @@ from wfengine.errors import LockedError, UsageError
 from wfengine.failpoints import failpoint
 from wfengine.store import Manifest, Pruning, Restored, Store
 
+#: The lock of a run, in its folder.
+OWNER = "owner.lock"
 _DAY_MS = 86_400_000
 
 
@@ -123,11 +125,16 @@ class Keeping(Base):
 
 def _folders(store: Store) -> list[audit.Break]:
     """Look twice when something seems wrong: a run may have begun, or gone, between a look at rows and at folders."""
+
+    def bare(run_id: int) -> bool:
+        folder = folders.run_folder(store.home, run_id)
+        return all(each.name == OWNER for each in folder.iterdir()) if folder.exists() else True
+
     found: list[list[audit.Break]] = []
     for _ in range(2):
         there = set(stores.run_folders(store.home))
         with store.inspecting() as inspection:
-            found.append(list(audit.of_folders(inspection, there)))
+            found.append(list(audit.of_folders(inspection, there, bare)))
         if not found[-1]:
             return []
     return [each for each in found[1] if each in found[0]]
@@ -151,7 +158,7 @@ def _clear(home: Path, pruning: Pruning) -> int:
 
 
 def _refuse_owner(home: Path, run_id: int) -> None:
-    path = folders.run_folder(home, run_id) / "owner.lock"
+    path = folders.run_folder(home, run_id) / OWNER
     if not path.exists():
         return
     lock = folders.FileLock.take(path)

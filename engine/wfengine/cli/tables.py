@@ -54,8 +54,9 @@ def run_summary(run: JobRun, active: ActiveRun) -> None:
     if outputs:
         out.print(f"tables in {escape(str(active.settings.warehouse))}:")
         for fact in outputs:
-            rows = f"{options.rows(fact.rows)} rows" if fact.rows is not None else ""
-            out.print(f"  {escape(fact.table):<28} version {fact.version_after:<4} {rows}")
+            rows = f"{options.rows(fact.rows)} rows written" if fact.rows is not None else ""
+            told = "unchanged" if fact.version_before == fact.version_after else rows
+            out.print(f"  {escape(fact.table):<28} version {fact.version_after:<4} {told}")
     out.print("next:")
     there = "" if active.here else f" --home {active.settings.home}"
     out.print(f"  wfengine show {run.run_id}{escape(there)}", soft_wrap=True)

@@ -14,6 +14,7 @@ import msgspec
 from wfengine.executor import child
 from wfengine.executor.caplog import CappedLog
 from wfengine.executor.messages import LINE_LIMIT, Launch, Report
+from wfengine.failpoints import failpoint
 
 _CHUNK = 64 * 1024
 
@@ -34,6 +35,7 @@ class Attempt:
         self.output, output_end, self.messages, messages_end = _two_pipes()
         parent = os.getpid()
         try:
+            failpoint("attempt.before_fork")
             self.pid = os.fork()
             if self.pid == 0:
                 child.run(launch, parent, child.Ends(output_end, messages_end, (self.output, self.messages)), release)
@@ -43,6 +45,7 @@ class Attempt:
         finally:
             os.close(output_end)
             os.close(messages_end)
+        failpoint("attempt.after_fork")
         os.set_blocking(self.output, False)
         os.set_blocking(self.messages, False)
         self.report = Report(id=launch.id, kind="ended")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from wfengine.errors import StateError
 from wfengine.executor import tree
 from wfengine.executor.messages import Command, Launch, Report, decode_report, encode
+from wfengine.failpoints import failpoint
 
 #: Environment variable that tells the processes of one supervisor from those of others.
 _SUPERVISOR = "WFENGINE_SUPERVISOR"
@@ -42,6 +43,7 @@ class _Supervisor:
         self.socket, theirs = socket.socketpair()
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         command = [sys.executable, "-c", _BOOT, "--socket", str(theirs.fileno()), "--preload", ",".join(preload), path]
+        failpoint("executor.before_spawn")
         try:
             self.process = subprocess.Popen(
                 command,
@@ -57,6 +59,7 @@ class _Supervisor:
             raise StateError(f"no process for the attempts can be started: {error}") from error
         finally:
             theirs.close()
+        failpoint("executor.after_spawn")
         self.socket.setblocking(False)
         self.live: set[int] = set()
         self._inbox = b""

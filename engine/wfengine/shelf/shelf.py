@@ -7,12 +7,14 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from wfengine.errors import WfengineError, shown
 from wfengine.jobs import Job
 from wfengine.shelf.files import MAX_BYTES, Stamp, find, looks_like_job, stamps
+from wfengine.shelf.spread import spread
 
 #: Fields that say what becomes of a tick, not when there is one.
 _NOT_COUNTED = frozenset(
@@ -59,6 +61,19 @@ class _Entry(msgspec.Struct, frozen=True):
     parts: Mapping[str, Stamp] = {}
 
 
+class _Unread(NamedTuple):
+    """A file to be read."""
+
+    path: str
+    known: _Entry
+    #: What is known, with new stamps.
+    fresh: _Entry
+    #: Whether it was named, so that it must be a job file.
+    named: bool
+    #: Whether it is read even when its content is as before.
+    reread: bool
+
+
 class Shelf:
     """The jobs of some files, folders and globs, kept up to date by ``refresh``.
 
@@ -82,22 +97,24 @@ class Shelf:
         """
         found = find(self._sources)
         entries = {path: entry for path, entry in self._entries.items() if found.below_unknown(path)}
+        unread: list[_Unread] = []
         for path, stamp in found.files.items():
-            known = self._entries.get(path, _Entry())
+            known = entries[path] = self._entries.get(path, _Entry())
             parts = stamps(known.includes) if known.includes else {}
             if force or stamp != known.stamp or parts != known.parts:
                 fresh = msgspec.structs.replace(known, stamp=stamp, parts=parts)
                 reread = force or parts != known.parts
-                known = self._look(path, known, fresh, named=path in found.named, reread=reread)
-            entries[path] = known
+                unread.append(_Unread(path, known, fresh, path in found.named, reread))
+        entries.update(zip((each.path for each in unread), spread(unread, self._look, _Entry), strict=True))
         same = entries.keys() == self._entries.keys() and all(entries[path] is self._entries[path] for path in entries)
         if same and found.faults == self._faults:
             return Changes()
         self._entries, self._faults = entries, found.faults
         return self._publish()
 
-    def _look(self, path: str, known: _Entry, fresh: _Entry, *, named: bool, reread: bool) -> _Entry:
-        """Read one file into ``fresh``, what is known of it with new stamps; ``reread`` although it has not changed."""
+    def _look(self, unread: _Unread) -> _Entry:
+        """Read one file, if its content has changed."""
+        path, known, fresh, named, reread = unread
         try:
             content = _bytes(path)
             digest = hashlib.sha256(content).digest()

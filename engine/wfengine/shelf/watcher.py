@@ -61,6 +61,8 @@ class Watcher:
 
     def _notified(self, watch: _Watch, folders: dict[str, int]) -> Iterator[None]:
         """Yield on each notification until one of the watched folders is gone, made anew or found at last."""
+        # What changed while watchfiles was being loaded, of which nobody will tell.
+        yield
         for changes in watch(
             *folders,
             watch_filter=lambda _, path: path in folders or path in self._named or is_candidate(os.path.basename(path)),
