@@ -57,6 +57,7 @@ def _add_file(project: Project, number: int) -> None:
 
 
 def survivors(home: Path) -> int:
+    """Count the processes of a home that are still alive when they should be gone."""
     deadline = time.monotonic() + SURVIVAL_SECONDS
     while (alive := processes(home)) and time.monotonic() < deadline:
         time.sleep(0.05)  # waiting for the death of processes that are not ours to wait for
@@ -72,7 +73,7 @@ def run(project: Project, rounds: int, seed: int) -> Tally:
     begun = time.monotonic()
     project.run(*arguments)
     usual = time.monotonic() - begun
-    killed = lost = doubled = survivors = 0
+    killed = lost = doubled = left = 0
     for number in range(1, rounds + 1):
         _add_file(project, number)
         process = project.start(*arguments)
@@ -82,12 +83,12 @@ def run(project: Project, rounds: int, seed: int) -> Tally:
             killed += 1
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        survivors += survivors(home)
+        left += survivors(home)
         project.run(*arguments)
-        survivors += survivors(home)
+        left += survivors(home)
         missing, repeated = compare(project)
         lost, doubled = lost + missing, doubled + repeated
-    return Tally(rounds, killed, lost, doubled, survivors)
+    return Tally(rounds, killed, lost, doubled, left)
 
 
 def compare(project: Project) -> tuple[int, int]:

@@ -105,7 +105,7 @@ def test_one_notebook_serves_three_layers(examples):
     assert len({task["notebook_task"]["notebook_path"] for task in notebooks}) == 1
 
 
-def test_the_same_job_takes_any_other_folder_by_parameter(examples, tmp_path):
+def test_the_same_job_takes_any_other_folder_by_parameter(first, examples, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     source = sorted((examples.root / "data" / "events").glob("*.csv"))[0]
