@@ -13,7 +13,10 @@ from wfengine_layers.silver_config import SilverConfig, allowed
 from wfengine_layers.silver_plan import SilverPlan, plan
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
+
+#: Types of which no minimum can be taken.
+_NOT_ORDERED = ("array", "map", "struct", "binary", "variant")
 
 
 class Work(NamedTuple):
@@ -112,7 +115,36 @@ def _unique(work: SilverPlan, rows: DataFrame) -> DataFrame:
             for i, order in enumerate(same.order_by)
         },
     )
+    return _first_of_key(work, rows, columns)
+
+
+def _first_of_key(work: SilverPlan, rows: DataFrame, columns: list[str]) -> DataFrame:
+    """Keep the first row of each key.
+
+    Numbering all rows is slow on the default engine, and few keys repeat in most inputs. So rows are grouped first: a
+    group of one comes out of its minima as the row it is, and only the rows of the other keys are numbered.
+    """
+    rest = [name for name in work.names if name not in work.keys]
+    types = dict(rows.select(*map(sqltext.name, rest)).dtypes) if rest else {}
+    if any(text.startswith(_NOT_ORDERED) for text in types.values()):
+        return _numbered(work, rows, columns)
+    minima = [f"min({sqltext.name(name)}) AS {sqltext.name(name)}" for name in rest]
+    keys = [sqltext.name(key) for key in work.keys]
+    grouped = rows.groupBy(*keys).agg(*map(_expression, [*minima, "count(*) AS `__rows`"]))
+    repeated = grouped.where("`__rows` > 1").selectExpr(*(f"{key} AS `__key_{i}`" for i, key in enumerate(keys)))
+    same = " AND ".join(f"{key} <=> `__key_{i}`" for i, key in enumerate(keys))
+    among = rows.join(repeated, _expression(same), "left_semi")
+    return grouped.where("`__rows` = 1").selectExpr(*columns).unionAll(_numbered(work, among, columns))
+
+
+def _numbered(work: SilverPlan, rows: DataFrame, columns: list[str]) -> DataFrame:
     return rows.selectExpr("*", work.nth_of_key()).where("`__nth` = 1").selectExpr(*columns)
+
+
+def _expression(text: str) -> Column:
+    from pyspark.sql import functions
+
+    return functions.expr(text)
 
 
 def _derived(config: SilverConfig, rows: DataFrame) -> DataFrame:

@@ -89,6 +89,10 @@ class ActiveRun:
             self._engine.recover(self._store, self.settings)
         return self._store.run(self.run.run_id)
 
+    def _uses_spark(self) -> bool:
+        layers = self._engine.plugins.layers
+        return any(task.expect or (task.kind in layers and layers[task.kind].needs_spark) for task in self.job.tasks)
+
     def wait(self) -> JobRun:
         """Execute the run to its end and return it; whatever happens, no process of it stays."""
         with ExitStack() as stack:
@@ -113,6 +117,9 @@ class ActiveRun:
             self.run = self._await_place(lock, executor)
             if self.run.state.ended:
                 return self.run
+            if self._uses_spark():
+                # Its libraries take a second to load, and do so while the first tasks run.
+                executor.warm(heavy=True)
 
             def committed(told: list[events.AnyEvent]) -> None:
                 bus.kick()

@@ -123,12 +123,13 @@ class ProcessExecutor:
             os.set_blocking(descriptor, False)
         self._selector.register(self._wake, selectors.EVENT_READ)
 
+    def warm(self, heavy: bool) -> None:
+        """Let a supervisor load its libraries now, before there is anything to start."""
+        self._supervisor(heavy)
+
     def start(self, launch: Launch) -> None:
         """Start an attempt without waiting for it."""
-        supervisor = self._supervisors.get(launch.heavy)
-        if supervisor is None:
-            supervisor = self._supervisors[launch.heavy] = _Supervisor(self._marker, self._preload[launch.heavy])
-            self._selector.register(supervisor.socket, selectors.EVENT_READ, launch.heavy)
+        supervisor = self._supervisor(launch.heavy)
         supervisor.live.add(launch.id)
         supervisor.send(Command(start=launch))
 
@@ -186,6 +187,13 @@ class ProcessExecutor:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _supervisor(self, heavy: bool) -> _Supervisor:
+        supervisor = self._supervisors.get(heavy)
+        if supervisor is None:
+            supervisor = self._supervisors[heavy] = _Supervisor(self._marker, self._preload[heavy])
+            self._selector.register(supervisor.socket, selectors.EVENT_READ, heavy)
+        return supervisor
 
     def _receive(self, heavy: bool) -> list[Report]:
         supervisor = self._supervisors[heavy]
