@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Callable
@@ -89,6 +90,17 @@ def _plain(field: msgspec.structs.FieldInfo) -> str:
     return "empty" if value in ("", None, [], {}) else f"`{value}`"
 
 
+def floor_table() -> str:
+    """Return one row per module, from the ground up, with the first sentence of its docstring."""
+    contracts = msgspec.toml.decode((DOCS.parent / "pyproject.toml").read_bytes())["tool"]["importlinter"]["contracts"]
+    rows = ["| floor | module | what it is for |", "|---|---|---|"]
+    for number, floor in enumerate(reversed(contracts[0]["layers"]), 1):
+        for module in floor.split(" : "):
+            first = (inspect.getdoc(importlib.import_module(module)) or "").split("\n\n")[0].replace("\n", " ")
+            rows.append(f"| {number} | `{module.removeprefix('wfengine.')}` | {first} |")
+    return "\n".join(rows)
+
+
 def proof_table() -> str:
     """Return one row per fault with the test files that cite it."""
     cited: dict[str, set[str]] = {}
@@ -107,6 +119,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("plugins.md", "hooks"): hook_table,
     ("plugins.md", "events"): event_table,
     ("reliability.md", "proofs"): proof_table,
+    ("architecture.md", "floors"): floor_table,
     ("layers.md", "bronze"): partial(config_table, BronzeConfig),
     ("layers.md", "silver"): partial(config_table, SilverConfig),
     ("layers.md", "column"): partial(config_table, Column),

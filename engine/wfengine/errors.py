@@ -61,7 +61,7 @@ class ScheduleError(WfengineError):
 
 
 class BadReferenceError(WfengineError):
-    """Mend the ``{{...}}`` reference that the message quotes (SEMANTICS section 5)."""
+    """Mend the ``{{...}}`` reference that the message quotes (docs/semantics.md, section 5)."""
 
 
 class PluginError(WfengineError):

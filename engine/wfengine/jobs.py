@@ -1,4 +1,4 @@
-"""What a job is: frozen data read from a job file (SEMANTICS sections 1 to 7)."""
+"""What a job is: frozen data read from a job file (docs/semantics.md, sections 1 to 7)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Dependency(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Expectation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """A statement about a table, checked after the attempt's writes (SEMANTICS section 10)."""
+    """A statement about a table, checked after the attempt's writes (docs/semantics.md, section 10)."""
 
     name: str
     table: str = ""

@@ -121,7 +121,7 @@ class TaskContext(Generic[C]):
         )
 
     def set_value(self, key: str, value: Any) -> None:
-        """Give downstream tasks a JSON value of at most 48 KiB under ``key`` (SEMANTICS section 5)."""
+        """Give downstream tasks a JSON value of at most 48 KiB under ``key`` (docs/semantics.md, section 5)."""
         try:
             size = len(msgspec.json.encode(value))
         except (TypeError, ValueError) as error:

@@ -204,7 +204,7 @@ class JobRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the run counts as a success (SEMANTICS section 3)."""
+        """Whether the run counts as a success (docs/semantics.md, section 3)."""
         return self.result in (Result.SUCCESS, Result.SUCCESS_WITH_FAILURES)
 
 
