@@ -130,7 +130,7 @@ def test_a_file_that_changed_meanwhile_is_ingested_as_new_content(revived, place
 def test_what_a_killed_writer_still_does_is_stopped_by_the_next(project: Project, monkeypatch):
     """E1: the engine goes on with what a killed client began, and would commit it after the next attempt's rows."""
     stopped = []
-    monkeypatch.setattr(fence, "_interrupt", lambda spark, session: stopped.append(session))
+    monkeypatch.setattr(fence, "interrupt", lambda spark, session: stopped.append(session))
     project.write("in/1.csv", "id\n1\n")
     project.run("bronze", **BRONZE)
     marker = project.path("bronze.sales") / "_wfengine" / "writing"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from story.daemons import PATIENCE, Daemon, home
 from story.driver import Project
-from story.kills import survivors
+from story.kills import breaks, survivors
 
 from wfengine.app import Engine
 from wfengine.states import TickOutcome
@@ -35,6 +35,8 @@ class Tally(NamedTuple):
     #: Tasks that ran without being on record as having run, or the other way round.
     unexplained: int
     survivors: int
+    #: What the audit found at the end.
+    broken: tuple[str, ...] = ()
 
 
 def run(project: Project, kills: int, seed: int, jobs: int = 50) -> Tally:
@@ -104,7 +106,7 @@ def _tally(project: Project, kills: int, jobs: int, left: int) -> Tally:
             doubled += ran[made.run_id] > 1 or len(made.attempts) > 1
             unexplained += seen[made.run_id] == 0
     doubled += sum(count > 1 for count in seen.values())
-    return Tally(kills, due, lost, doubled, stuck, unexplained, left)
+    return Tally(kills, due, lost, doubled, stuck, unexplained, left, tuple(breaks(project)))
 
 
 def crowd(project: Project, count: int) -> tuple[Daemon, list[tuple[int, str]]]:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import deltalake
 from story.driver import REPO, Project
 
+from wfengine.app import Engine
+
 sys.path.append(str(REPO / "conf"))
 import demo_data
 
@@ -24,7 +26,7 @@ ROWS_PER_FILE = 2_000
 
 
 class Tally(NamedTuple):
-    """What the kills did; everything but ``rounds`` and ``killed`` must be 0."""
+    """What the kills did; everything but ``rounds`` and ``killed`` must be 0, and nothing broken."""
 
     rounds: int
     #: Rounds in which the command was still running when it was killed.
@@ -32,6 +34,8 @@ class Tally(NamedTuple):
     lost_rows: int
     doubled_rows: int
     survivors: int
+    #: What the audit found after each round.
+    broken: tuple[str, ...] = ()
 
 
 def processes(home: Path) -> list[int]:
@@ -74,6 +78,7 @@ def run(project: Project, rounds: int, seed: int) -> Tally:
     project.run(*arguments)
     usual = time.monotonic() - begun
     killed = lost = doubled = left = 0
+    broken: list[str] = []
     for number in range(1, rounds + 1):
         _add_file(project, number)
         process = project.start(*arguments)
@@ -86,9 +91,15 @@ def run(project: Project, rounds: int, seed: int) -> Tally:
         left += survivors(home)
         project.run(*arguments)
         left += survivors(home)
+        broken += breaks(project)
         missing, repeated = compare(project)
         lost, doubled = lost + missing, doubled + repeated
-    return Tally(rounds, killed, lost, doubled, left)
+    return Tally(rounds, killed, lost, doubled, left, tuple(broken))
+
+
+def breaks(project: Project) -> list[str]:
+    """Return what an audit of the project's home and tables finds."""
+    return [str(each) for each in Engine(project=project.root).audit().breaks]
 
 
 def compare(project: Project) -> tuple[int, int]:

@@ -89,7 +89,11 @@ def test_a_supervisor_that_dies_fails_its_attempts_and_breaks_no_rule(main: Proj
     """docs/reliability.md, T3."""
     main.run("run-once", "job.yml", code=None, **{VARIABLE: failpoint})
     is_sound(main)
-    assert any("supervises the attempts died" in attempt.message for run in Engine(home(main)).runs() for attempt in run.attempts)
+    assert any(
+        "supervises the attempts died" in attempt.message
+        for run in Engine(home(main)).runs()
+        for attempt in run.attempts
+    )
 
 
 def test_a_schema_that_is_half_brought_up_to_date_is_brought_up_by_the_next_command(main: Project) -> None:

@@ -14,7 +14,7 @@ from wfengine.store.database import Database, Row
 from wfengine.store.rows import decode_job
 
 
-class RunLine(msgspec.Struct, frozen=True):
+class RunLine(msgspec.Struct, frozen=True, gc=False):
     """A run in brief, as it is stored."""
 
     run_id: int
@@ -28,7 +28,7 @@ class RunLine(msgspec.Struct, frozen=True):
     repair_count: int
 
 
-class AttemptLine(msgspec.Struct, frozen=True):
+class AttemptLine(msgspec.Struct, frozen=True, gc=False):
     """An attempt in brief, as it is stored."""
 
     run_id: int
@@ -43,7 +43,7 @@ class AttemptLine(msgspec.Struct, frozen=True):
     outcome: str | None
 
 
-class RepairLine(msgspec.Struct, frozen=True):
+class RepairLine(msgspec.Struct, frozen=True, gc=False):
     """A repair in brief, with the digest of the job and the start of the run before it."""
 
     run_id: int
@@ -52,7 +52,7 @@ class RepairLine(msgspec.Struct, frozen=True):
     start_time: int | None
 
 
-class EventLine(msgspec.Struct, frozen=True):
+class EventLine(msgspec.Struct, frozen=True, gc=False):
     """The part of an event that the audit compares."""
 
     kind: str
@@ -63,7 +63,7 @@ class EventLine(msgspec.Struct, frozen=True):
     task_keys: tuple[str, ...] = ()
 
 
-class Dossier(msgspec.Struct, frozen=True):
+class Dossier(msgspec.Struct, frozen=True, gc=False):
     """All rows of one run."""
 
     run: RunLine

@@ -391,7 +391,7 @@ UNION ALL
 SELECT 'attempts', 'run ' || run_id, 'there are attempts of it, and no such run'
 FROM (SELECT DISTINCT run_id FROM attempts) LEFT JOIN runs USING (run_id) WHERE job_id IS NULL
 UNION ALL
-SELECT 'ids', 'run ' || run_id, 'an attempt of run ' || attempts.run_id || ' has the same id'
+SELECT 'ids', 'run ' || runs.run_id, 'an attempt of run ' || attempts.run_id || ' has the same id'
 FROM runs JOIN attempts ON task_run_id = runs.run_id
 UNION ALL
 SELECT 'ids', 'repair ' || repair_id, 'a run or an attempt has the same id'
