@@ -6,13 +6,16 @@ import configparser
 import inspect
 import json
 import os
+import queue
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 
@@ -48,15 +51,24 @@ def serve(project):
 
 
 class Manager:
-    """The receiving side of systemd's notify protocol."""
+    """The receiving side of systemd's notify protocol; it listens all the time, for the kernel keeps only a few messages."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, listens: bool = True) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(PATIENCE)
         self._socket.bind(address)
+        self._heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._open = listens
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        if listens:
+            self._thread.start()
+
+    def _listen(self) -> None:
+        while self._open:
+            if select.select([self._socket], [], [], 0.1)[0]:
+                self._heard.put(self._socket.recv(4096).decode())
 
     def next(self) -> str:
-        return self._socket.recv(4096).decode()
+        return self._heard.get(timeout=PATIENCE)
 
     def until(self, state: str) -> list[str]:
         """Return all that is told up to ``state``."""
@@ -66,6 +78,9 @@ class Manager:
         return told
 
     def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._thread.join()
         self._socket.close()
 
 
@@ -117,7 +132,7 @@ def test_a_service_manager_that_is_gone_is_said_once_and_ends_nothing(serve, pro
 
 
 def test_a_full_queue_of_the_service_manager_does_not_hold_the_daemon_up(tmp_path):
-    receiver = Manager(str(tmp_path / "notify"))
+    receiver = Manager(str(tmp_path / "notify"), listens=False)
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     heard = [control.notify("WATCHDOG=1", environ) for _ in range(2000)]
     receiver.close()
