@@ -113,10 +113,9 @@ class Supervisor:
     def _flush(self) -> None:
         """Send what the socket takes; the rest follows when it takes more."""
         try:
-            while self._outbox:
-                del self._outbox[: self._engine.send(self._outbox)]
-        except BlockingIOError:
-            pass
+            with contextlib.suppress(BlockingIOError):
+                while self._outbox:
+                    del self._outbox[: self._engine.send(self._outbox)]
         except ConnectionError:
             self._connected = False
             return
