@@ -287,6 +287,7 @@ def test_sighup_reads_the_files_again_where_nothing_tells_of_changes(project, se
     job(project, "second", QUICK)
     daemon.signal(signal.SIGHUP)
     daemon.until(lambda line: line.get("added") == ["second"])
+    assert {row["name"] for row in project.json("jobs")["jobs"]} == {"first", "second"}
     daemon.stop()
 
 
